@@ -40,8 +40,8 @@ class TargetConfig(Config):
             )
         if self.hours is not None and self.hours * 3600 / self.max_candidates > 600:
             raise ValueError(
-                f"impossible target: {self.hours} hours out of at most {self.max_candidates} candidates would take more "
-                "than 10 minutes of speech in each; raise target.max_candidates or lower target.hours"
+                f"impossible target: {self.hours} hours out of at most {self.max_candidates} candidates would take "
+                "more than 10 minutes of speech in each; raise target.max_candidates or lower target.hours"
             )
         return self
 
@@ -213,6 +213,8 @@ class RunConfig(Config):
     task_retries: Annotated[int, RUNTIME] = Field(default=2, ge=0)
     retry_delay: Annotated[float, RUNTIME] = Field(default=2.0, ge=0)
     """Seconds before the first retry of a stage; doubles each time."""
+    give_up_after: Annotated[int, RUNTIME] = Field(default=6, ge=1)
+    """The run ends when this many parts are done and not one dialogue is accepted."""
 
 
 class CorpusConfig(Config):

@@ -1,0 +1,292 @@
+"""The command `s2s`. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    name="s2s",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Build corpora of empathetic spoken dialogues and look after them.
+
+    Start with `s2s doctor` (what works here), then `s2s build demo --out runs/demo`.
+    """,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+RunDir = Annotated[str, typer.Argument(help="Directory of a run, as given to `s2s build --out`.", metavar="RUN")]
+
+
+def _out() -> Console:
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=1, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+@app.command()
+def build(
+    recipe: Annotated[str, typer.Argument(help="A built-in recipe (see `s2s recipes`) or the path of a YAML file.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Directory of the run. The same one again resumes it.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the recipe; may be repeated."),
+    ] = None,
+) -> None:
+    """Build a sealed corpus, or go on with one that was begun.
+
+    Killed, crashed or changed your mind? Run the same command again: finished stages are reused, and after a change
+    only what depends on it is done anew (a new threshold calls no engine).
+
+    **Examples**
+
+    * `s2s build demo --out runs/demo`
+    * `s2s build demo --out runs/big --set target.dialogues=500 --set target.max_candidates=1500`
+    * `s2s build demo --out runs/demo --set accept.gates.wer.max=0.05` decides again, nothing else
+    * `s2s build my.yaml --out runs/x --set generate.llm.base_url=http://127.0.0.1:8000/v1`
+    """
+    from flows.recipes import load_recipe, parse_settings
+
+    parsed = parse_settings(settings or [])
+    load_recipe(recipe, parsed)  # A wrong recipe is refused in a second, before Prefect and the engines are imported.
+    _err().print("Starting Prefect and the pipeline ...", style="dim")
+    from flows.build_corpus import build_corpus
+    from flows.status import print_status, read_status
+    from storage.object_store import open_store
+
+    build_corpus(recipe=recipe, out=out, settings=parsed)
+    status = read_status(open_store(out))
+    print_status(status, _out())
+    _next_steps(out, bool(status.seal))
+    raise typer.Exit(0 if status.seal else 1)
+
+
+def _next_steps(out: str, sealed: bool) -> None:
+    console = _out()
+    console.print("\nWhat to do next")
+    steps = {
+        f"s2s report {out}": "pictures and a page to listen to the dialogues",
+        f"s2s verify {out}": "read the whole corpus again and check it",
+        f"s2s status {out}": "this summary",
+        "prefect server start": "see every stage of this run in Prefect's UI",
+    }
+    for command, purpose in steps.items():
+        if sealed or not command.startswith(("s2s report", "s2s verify")):
+            console.print(f"  {command:<34} {purpose}")
+
+
+@app.command()
+def status(run: RunDir, as_json: Json = False) -> None:
+    """Show what a run stands at: the funnel, what was rejected for what, the engines' time, the seal."""
+    from flows.status import print_status, read_status
+    from storage.object_store import open_store
+
+    found = read_status(open_store(run))
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        print_status(found, _out())
+
+
+@app.command()
+def verify(run: RunDir, as_json: Json = False) -> None:
+    """Read a sealed corpus again from the first byte to the last; exit 1 and name the damage on any fault.
+
+    RUN is the directory of a run or the folder of a sealed corpus (a copy of it will do).
+    """
+    from contracts.errors import NotARun
+    from flows.status import corpus_place
+    from storage import layout
+    from storage.object_store import open_store
+    from storage.run_directory import read_run
+    from storage.seals import read_seal
+    from tasks.verify_corpus import verify_corpus
+
+    store = open_store(run)
+    record = read_run(store) if store.exists(layout.RUN) else None
+    if record and not record.seal:
+        raise NotARun(f"{run} is not sealed ({record.state}): {record.outcome or 'run `s2s build` to the end'}")
+    folder = corpus_place(store, record)
+    faults = verify_corpus(store, folder)
+    if as_json:
+        _print_json({"run": run, "corpus": f"{store.uri}/{folder}".rstrip("/"), "faults": faults})
+    elif faults:
+        _err().print(f"{run}: {len(faults)} faults", style="bold red")
+        for fault in faults:
+            _err().print(f"  {fault}", highlight=False, soft_wrap=True)
+    else:
+        manifest = read_seal(store, folder)
+        _out().print(
+            f"{run}: whole. {manifest.num_dialogues} dialogues, {manifest.num_turns} turns, "
+            f"{len(manifest.shards)} shards, seal {manifest.seal[:12]}"
+        )
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def recipes() -> None:
+    """List the built-in recipes."""
+    import yaml
+
+    from flows.recipes import builtin_recipes
+
+    table = Table(box=None, padding=(0, 2))
+    for column in ("recipe", "what it builds"):
+        table.add_column(column)
+    for name, text in builtin_recipes().items():
+        table.add_row(name, yaml.safe_load(text).get("description", ""))
+    _out().print(table)
+
+
+@app.command()
+def plugins(as_json: Json = False) -> None:
+    """List every TTS, ASR and scorer plugin, what it can do and whether it can run here."""
+    from contracts.plugins import PLUGIN_GROUPS, PluginSpec, create, registered
+    from contracts.protocols import TTSBackend
+    from flows.doctor import plugin_finding
+
+    rows = []
+    for group in PLUGIN_GROUPS:
+        for name in sorted(registered(group)):
+            finding = plugin_finding(group, name)
+            row: dict[str, Any] = {"group": group, "name": name, "runs_here": finding.ok, "detail": finding.detail}
+            row["fix"] = finding.fix
+            engine = create(group, PluginSpec(name=name)) if group == "tts_backends" else None
+            if isinstance(engine, TTSBackend):
+                row["capabilities"] = {
+                    "sample_rate": engine.capabilities.sample_rate,
+                    "languages": list(engine.capabilities.languages),
+                    "emotion": engine.capabilities.emotion,
+                    "controls": sorted(engine.capabilities.controls),
+                    "cloning": engine.capabilities.cloning,
+                    "fake": engine.capabilities.fake,
+                    "voices": len(engine.voices()) if finding.ok else None,
+                }
+            rows.append(row)
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(box=None, padding=(0, 2))
+    for column in ("group", "plugin", "runs here", "capabilities", "detail"):
+        table.add_column(column)
+    for row in rows:
+        can = row.get("capabilities")
+        told = (
+            f"{can['sample_rate']} Hz, {'/'.join(can['languages'])}, {can['voices']} voices, controls "
+            f"{'+'.join(can['controls']) or 'none'}" + (", a fake" if can["fake"] else "")
+            if can
+            else ""
+        )
+        mark = "yes" if row["runs_here"] else "no"
+        detail = row["detail"] + (f"; {row['fix']}" if row["fix"] else "")
+        table.add_row(row["group"], row["name"], mark, told, detail)
+    _out().print(table)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look at this machine, its engines and servers; exit 1 when the demo cannot run here."""
+    from flows.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([f.model_dump() for f in findings])
+    else:
+        table = Table(box=None, padding=(0, 2))
+        for column in ("", "area", "what", "found", "to mend it"):
+            table.add_column(column)
+        for f in findings:
+            table.add_row("[green]ok[/]" if f.ok else "[red]no[/]", f.area, f.name, f.detail, f.fix)
+        _out().print(table)
+    raise typer.Exit(1 if any(f.needed and not f.ok for f in findings) else 0)
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .wav, .flac or .ogg.")],
+    backend: Annotated[str, typer.Option("--backend", "-b", help="TTS backend, see `s2s plugins`.")] = "kokoro",
+    voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice; its first one when not given.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Speaking rate, 1.0 is the voice's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is random in the engine.")] = 0,
+) -> None:
+    """Let a voice say something and write it to a file.
+
+    `s2s say "I got the job!" --backend kokoro --out hello.wav`
+    """
+    from flows.say import speak
+
+    spoken = speak(text, backend=backend, voice=voice, rate=rate, seed=seed, out=out)
+    _out().print(
+        f"{out}: {spoken.seconds:.2f} s of {spoken.voice}, {spoken.real_time_factor:.1f} times faster than real time"
+    )
+
+
+@app.command()
+def report(run: RunDir) -> None:
+    """Draw the funnel and spectrograms and write a page to listen to the dialogues, accepted and rejected ones."""
+    from flows.report import write_report
+
+    for name, place in write_report(run).items():
+        _out().print(f"{name:<12} {place}")
+
+
+bench = typer.Typer(no_args_is_help=True, help="Measure speed by ratios within one run.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("pipeline")
+def bench_pipeline(as_json: Json = False) -> None:
+    """How much of the engines' own speed the pipeline keeps: efficiency = engines alone / pipeline.
+
+    Builds a small fixed recipe with all stages overlapping, then gives the same batches to the same engines back to
+    back, alone with all cores, and compares.
+    """
+    from benchmarks.pipeline import measure, print_result
+
+    result = measure()
+    if as_json:
+        _print_json(result.model_dump(mode="json"))
+    else:
+        print_result(result, _out())
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> NoReturn:
+    """Entry point: errors of ours become one clear message and exit code 2, an interrupt 130."""
+    from contracts.errors import ConfigError, S2SError
+
+    try:
+        app()
+    except S2SError as error:
+        _err().print(f"[bold red]error:[/] {_plain(error)}")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except KeyboardInterrupt:
+        _err().print("Interrupted. Run the same command again to go on.")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _plain(error: BaseException) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+if __name__ == "__main__":
+    main()
