@@ -166,6 +166,6 @@ class BarrenRun(S2SError):
     def __init__(self, parts: int) -> None:
         super().__init__(
             f"None of the first {parts} parts brought a single accepted dialogue, so the run was ended. `s2s status "
-            "RUN` shows what they were rejected for: mend that (an engine, the prompt, or a gate that nothing can pass) and "
-            "run the same command again; or raise run.give_up_after."
+            "RUN` shows what they were rejected for: mend that (an engine, the prompt, a gate that nothing can pass) "
+            "and run the same command again; or raise run.give_up_after."
         )

@@ -6,8 +6,7 @@ from typing import Any
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 
 from contracts.config import RunConfig
 from contracts.errors import BreakerOpen, ConfigError, StorageError

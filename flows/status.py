@@ -73,11 +73,12 @@ def print_status(status: Status, console: Console) -> None:
 def _facts(status: Status) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2))
     goal = f"{status.target_dialogues} dialogues" if status.target_dialogues else f"{status.target_hours} hours"
+    minutes = f"{60 * status.accepted_hours:.1f} minutes of speech"
     rows = {
         "run": status.run,
         "state": status.state,
         "target": goal,
-        "accepted": f"{status.accepted} of {status.candidates} candidates, {60 * status.accepted_hours:.1f} min of speech",
+        "accepted": f"{status.accepted} of {status.candidates} candidates, {minutes}",
         "outcome": status.outcome or "",
         "seal": status.seal or "(not sealed yet)",
         "corpus": status.corpus or "",

@@ -83,6 +83,7 @@ class EngineRoom:
         self._clients: dict[str, LLMClient] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._meters: defaultdict[str, Meter] = defaultdict(Meter)
+        self._any = Meter()
         self._guard = threading.Lock()
         self.uses: Counter[str] = Counter()
         """Engine -> how often it was used; a reused stage uses none."""
@@ -92,6 +93,11 @@ class EngineRoom:
     def busy_seconds(self) -> dict[str, float]:
         """Engine -> seconds it was busy since this room was opened."""
         return {name: meter.busy for name, meter in self._meters.items()}
+
+    @property
+    def any_busy_seconds(self) -> float:
+        """Seconds in which at least one engine was busy since this room was opened."""
+        return self._any.busy
 
     @contextmanager
     def use(self, group: PluginGroup, spec: PluginSpec, stopwatch: Stopwatch) -> Iterator[Any]:
@@ -119,10 +125,11 @@ class EngineRoom:
         with self._guard:
             meter = self._meters[name]
             self.uses[name] += 1
-        ticket = meter.enter()
+        ticket, any_ticket = meter.enter(), self._any.enter()
         try:
             yield
         finally:
+            self._any.leave(any_ticket)
             stopwatch[name] = stopwatch.get(name, 0.0) + meter.leave(ticket)
 
     @contextmanager

@@ -44,7 +44,7 @@ _SIGNS = (
     (
         "prompt_leak",
         r"\bhere(?:'s| is| are) (?:a|an|the|your|my) (?:\w+ ){0,3}(?:dialogue|conversation|response|reply|turn)\b"
-        r"|\b(?:the|this) (?:scenario|prompt|dialogue|speaker's emotion|user's (?:turn|emotion|tone|message))\b"
+        r"|\b(?:the|this) (?:scenario|dialogue|speaker's emotion|user's (?:turn|emotion|tone|message))\b"
         r"|\b(?:emotion|intensity|situation|topic|style|tone|spoken_text|role)\s*[:=]|\bparalinguistic\b|\brole-?play\b",
     ),
 )

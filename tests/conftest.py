@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,6 +15,9 @@ os.environ.pop("PREFECT_API_URL", None)
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import candidates  # noqa: E402
+
+from contracts.records import Candidate  # noqa: E402
 from flows import prefect_settings  # noqa: E402
 
 prefect_settings.apply()
@@ -27,3 +30,9 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture
+def make_candidate() -> Callable[..., Candidate]:
+    """Builds a candidate as it stands after `cast`, or after `assess`; audio is the business of `store_audio`."""
+    return candidates.make_candidate

@@ -1,11 +1,12 @@
 """What all our text-to-speech engines share: a batch is spread over single-threaded workers, and nothing bad gets out.
 
-An engine says how to load itself (`_load`), how to let go (`_unload`) and how to speak one request (`_speak`). The rest is
-here once: looking up the voice, balancing the batch, refusing silence and NaN, and turning whatever an engine throws into a
-SynthesisError that names the text.
+An engine says how to load itself (`_load`), how to let go (`_unload`) and how to speak one request (`_speak`). The
+rest is here once: looking up the voice, balancing the batch, refusing silence and NaN, and turning whatever an engine
+throws into a SynthesisError that names the text.
 
-Why data parallelism: other engines run on the same cores at the same time. `num_threads` workers that never spin keep to
-their share, and one utterance's samples cannot depend on what else is in the batch.
+Why data parallelism: other engines run on the same cores at the same time. `num_threads` workers that never spin keep
+to their share, and one utterance's samples cannot depend on what else is in the batch.
+MEASURED
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class LocalBackend(ABC):
     def _speak(self, request: SpeechRequest, /) -> Samples:
         """Speak one request; called from several threads at once. Float32, shape (num_samples,)."""
 
-    def _load(self) -> None:
+    def _load(self) -> None:  # noqa: B027 - an engine without weights has nothing to do here
         """Load weights."""
 
-    def _unload(self) -> None:
+    def _unload(self) -> None:  # noqa: B027 - likewise
         """Drop weights."""
 
     def check(self) -> None:

@@ -1,6 +1,7 @@
 """eSpeak NG: Debian's formant synthesizer. Robotic and hard on an ASR, but fast, varied, and it renders every control.
 
-For load tests and variety, and for Mandarin. One process per utterance: that costs some 10 ms, and nothing in it can crash us.
+For load tests and variety, and for Mandarin. One process per utterance: that costs some 10 ms, and nothing in it can
+crash us.
 
 How the controls map, measured on en-us+f3 (F0 by librosa's yin):
     rate: words per minute in proportion.
@@ -57,15 +58,18 @@ VOICE_TABLE: dict[str, tuple[str, Gender]] = {
     "us_travis": ("en-us+travis", "male"),
     "gb": ("en", "male"),
     "scotland": ("en-gb-scotland", "male"),
-    "mandarin": ("cmn", "male"),
-    "mandarin_m3": ("cmn+m3", "male"),
-    "mandarin_f5": ("cmn+f5", "female"),
-    "mandarin_andrea": ("cmn+Andrea", "female"),
-    "mandarin_anika": ("cmn+anika", "female"),
+    "mandarin": ("cmn-latn-pinyin", "male"),
+    "mandarin_m3": ("cmn-latn-pinyin+m3", "male"),
+    "mandarin_f5": ("cmn-latn-pinyin+f5", "female"),
+    "mandarin_andrea": ("cmn-latn-pinyin+Andrea", "female"),
+    "mandarin_anika": ("cmn-latn-pinyin+anika", "female"),
 }
-"""Name -> the program's voice, and the gender heard: mean F0 (pyin) 84 to 105 Hz for English men, 175 to 267 Hz for English
-women; 80 Hz and 166 to 211 Hz in Mandarin. Beware of `en-gb+f2`: the program drops the variant without a word and a man speaks;
-`en+f2` is the British woman."""
+"""Name -> the program's voice, and the gender heard: mean F0 (pyin) 91 to 103 Hz for English men, 176 to 267 Hz for
+English women; 88 to 90 and 181 to 237 Hz in Mandarin.
+
+Two traps of version 1.51. `en-gb+f2` drops the variant without a word and a man speaks; `en+f2` is the British woman.
+`cmn` reads the tone digits of its own pinyin as English words (`jin one tian one`); `cmn-latn-pinyin` does not.
+"""
 
 
 class EspeakNG(LocalBackend):
@@ -107,7 +111,7 @@ class EspeakNG(LocalBackend):
                 backend=self.name,
                 name=name,
                 gender=gender,
-                languages=("zh" if variant.startswith("cmn") else "en",),
+                languages=("zh" if variant.startswith("cmn-latn-pinyin") else "en",),
                 license="GPL-3.0 program; output unrestricted",
                 source=f"Debian espeak-ng, voice {variant}",
             )

@@ -1,17 +1,16 @@
 """Kokoro-82M (int8 ONNX) speaking English with Japanese style vectors and their blends.
 
-The weights that come as packages bring five Japanese voices. A voice is only a table of style vectors, so English phonemes
-(from Hibari's front end) give English with a light colour of its own, and convex blends of voices give further speakers.
+The weights that come as packages bring five Japanese voices. A voice is only a table of style vectors, so English
+phonemes (from Hibari's front end) give English with a light colour of its own, and convex blends of voices give further
+speakers.
 What it trades away: it is the slowest of our engines, and the accents are one family.
 
 The graph holds no random node, so equal requests give equal samples.
 
-How gender was found: every voice of the table spoke two sentences (8 s); its mean F0 is librosa's pyin over the voiced frames,
-and its WER is Whisper tiny.en's. Below 155 Hz is male, above 220 Hz is female. The blends between (kumo50_gongitsune50: 156,
-kumo60_alpha20_tebukuro20: 169, kumo50_alpha50: 175, kumo50_tebukuro50: 218) are left out: nobody could say what they are.
-WER was 0 for all men, and at most one word of 22 (the same in each: `tell` heard otherwise) for the women.
-
-Speed on 2 busy cores, relative: see WORKERS below.
+How gender was found: every voice of the table spoke two sentences (8 s); its mean F0 is librosa's pyin over the voiced
+frames, its WER Whisper tiny.en's (beam 1). Below 155 Hz is male, above 220 Hz is female. The blends between
+(kumo50_gongitsune50: 156, kumo60_alpha20_tebukuro20: 169, kumo50_alpha50: 175, kumo50_tebukuro50: 218) are left out:
+nobody could say what they are. WER was 0 for all men, and at most one word of 22 for the women.
 """
 
 from __future__ import annotations
@@ -70,6 +69,7 @@ MEAN_F0 = {
     "gongitsune70_tebukuro30": 258,
     "nezumi70_tebukuro30": 260,
     "alpha": 261,
+    "alpha40_gongitsune30_tebukuro30": 270,
     "gongitsune50_tebukuro50": 277,
     "nezumi50_tebukuro50": 279,
     "alpha50_tebukuro50": 292,
@@ -160,7 +160,7 @@ def recipe(name: str) -> list[tuple[str, float]]:
 
 
 def packed(phrases: Sequence[str], limit: int) -> list[str]:
-    """Phoneme strings of at most `limit` symbols: neighbours joined while they fit, long ones split at marks or spaces."""
+    """Phoneme strings of at most `limit` symbols: neighbours joined if they fit, long ones split at marks or gaps."""
     out: list[str] = []
     for piece in (piece for phrase in phrases for piece in _split(phrase, limit)):
         if out and len(out[-1]) + 1 + len(piece) <= limit:
@@ -191,14 +191,14 @@ def _described(name: str) -> str:
 def _blended(name: str, tables: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """A convex blend of style tables; float32, shape (510, 256)."""
     shares = [np.float32(share) * tables[STYLES[style]] for style, share in recipe(name)]
-    return np.sum(shares, axis=0, dtype=np.float32)
+    return np.asarray(np.sum(shares, axis=0), np.float32)
 
 
 def _model() -> bytes:
     """The network, put together in memory from its four packages.
 
-    The package's own `model_path()` writes it to the home directory instead, under one fixed temporary name: two processes
-    that start together would write over each other.
+    The package's own `model_path()` writes it to the home directory instead, under one fixed temporary name: two
+    processes that start together would write over each other.
 
     Raises:
         EngineError: the parts are damaged.

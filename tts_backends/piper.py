@@ -1,8 +1,8 @@
 """Piper: the voice en_US-joe (CC0, male, 22.05 kHz), and any further Piper voice given by path.
 
-Piper's graph draws noise from a generator inside onnxruntime that no request can seed: with it, the samples of an utterance
-would depend on what was spoken before. So both noise scales are 0. What that trades away: a request's seed changes nothing,
-and the reading is a shade flatter.
+Piper's graph draws noise from a generator inside onnxruntime that no request can seed: with it, the samples of an
+utterance would depend on what was spoken before. So both noise scales are 0. What that trades away: a request's seed
+changes nothing, and the reading is a shade flatter.
 """
 
 from __future__ import annotations
