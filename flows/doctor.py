@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import psutil
-from tasks.llm.embedded import check_embedded
+from tasks.llm.embedded import EmbeddedEngine
 
 from contracts.errors import MissingExtra, S2SError
 from contracts.plugins import PLUGIN_GROUPS, PluginGroup, PluginSpec, create, registered
@@ -86,7 +86,7 @@ def _attempt(area: str, name: str, check: Callable[[], str], *, needed: bool = F
 
 def _demo() -> Iterator[Finding]:
     def embedded() -> str:
-        check_embedded()
+        EmbeddedEngine().check()
         return "SmolLM2-135M-Instruct on llama.cpp, in this process"
 
     def demo() -> str:

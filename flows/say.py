@@ -11,7 +11,7 @@ from tasks.spoken_form import spoken_form
 from contracts.errors import ConfigError
 from contracts.plugins import PluginSpec, create
 from contracts.protocols import SpeechRequest, TTSBackend
-from contracts.records import Delivery, Record, Voice
+from contracts.records import Delivery, Reason, Record, Voice
 from storage.audio_files import write_audio
 from tasks.engine_room import with_all_cores
 
@@ -39,8 +39,11 @@ def speak(text: str, *, backend: str, voice: str | None, rate: float | None, see
     if rate is not None and "rate" not in engine.capabilities.controls:
         raise ConfigError(f"{backend} cannot change its rate; leave --rate away or take another backend.")
     language = chosen.languages[0]
+    spoken = spoken_form(text, language)
+    if isinstance(spoken, Reason):
+        raise ConfigError(f"This text cannot be spoken: {spoken.detail}")
     request = SpeechRequest(
-        text=spoken_form(text, language),
+        text=spoken,
         voice=chosen,
         language=language,
         delivery=Delivery(emotion="neutral", intensity=0.0, rate=rate),

@@ -149,17 +149,13 @@ class EngineRoom:
         with self._metered("llm", stopwatch):
             yield client
 
-    def llm_counters(self) -> Counter[str]:
-        """Requests, cache hits, retries and tokens of all LLM clients."""
-        total: Counter[str] = Counter()
-        for client in self._clients.values():
-            total.update(client.counters)
-        return total
-
     def close(self) -> None:
         """Unload everything; the room can be used again."""
-        for resident in (*self._clients.values(), *self._engines.values()):
-            resident.__exit__(None, None, None)
+        for client in self._clients.values():
+            client.__exit__(None, None, None)
+            client.cache.close()
+        for engine in self._engines.values():
+            engine.__exit__(None, None, None)
         self._clients.clear()
         self._engines.clear()
 

@@ -17,7 +17,7 @@ from tasks.accept_dialogues import accept_dialogues
 from tasks.assess_speech import assess
 from tasks.cast_voices import cast_voices
 from tasks.generate_dialogues import generate_dialogues
-from tasks.llm.embedded import embedded_revision
+from tasks.llm.embedded import EmbeddedEngine
 from tasks.plan_scenarios import plan_scenarios
 from tasks.screen_dialogues import screen_dialogues
 from tasks.stage import Stage, StageContext, part_range
@@ -41,7 +41,7 @@ def casting_choices(config: CastConfig) -> tuple[dict[str, Sequence[Voice]], dic
 def llm_identity(config: LLMConfig) -> str:
     """The LLM as the recipe names it; what the endpoint says of itself stands in each dialogue."""
     if config.base_url is None:
-        return embedded_revision()
+        return EmbeddedEngine().revision
     return config.model or "the first model that the endpoint lists"
 
 

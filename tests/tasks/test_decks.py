@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.decks import HANDS, Deck, shuffled, stable_int, stable_unit
@@ -15,6 +15,7 @@ def test_stable_numbers_are_the_same_on_every_machine() -> None:
     assert 0 <= stable_unit(7, "age", 3) < 1
 
 
+@settings(deadline=None, max_examples=15)
 @given(WEIGHTS, st.integers(0, 10**6))
 def test_rank_counts_the_equal_cards_before(weights: dict[str, float], seed: int) -> None:
     deck = Deck(seed, "axis", weights)
@@ -25,6 +26,7 @@ def test_rank_counts_the_equal_cards_before(weights: dict[str, float], seed: int
         seen[value] += 1
 
 
+@settings(deadline=None, max_examples=15)
 @given(WEIGHTS, st.integers(0, 10**6))
 def test_a_whole_deck_holds_every_value_by_its_weight(weights: dict[str, float], seed: int) -> None:
     size = len(weights) * HANDS
@@ -35,6 +37,7 @@ def test_a_whole_deck_holds_every_value_by_its_weight(weights: dict[str, float],
         assert abs(dealt[value] - weight / total * size) <= len(weights) + 1
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 12), st.integers(0, 10**6), st.integers(0, 10**9))
 def test_even_weights_give_every_value_once_a_hand(size: int, seed: int, hand: int) -> None:
     deck = Deck(seed, "axis", dict.fromkeys(range(size), 1.0))
@@ -46,6 +49,7 @@ def test_the_order_of_the_weights_does_not_matter() -> None:
     assert [there.deal(i) for i in range(50)] == [back.deal(i) for i in range(50)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers()), st.integers())
 def test_shuffling_keeps_all_items(items: list[int], seed: int) -> None:
     assert sorted(shuffled(items, seed)) == sorted(items)

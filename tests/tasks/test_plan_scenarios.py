@@ -30,7 +30,7 @@ def scenarios(seed: int, count: int) -> list[Scenario]:
     return plan_scenarios(recipe(seed), 0, count)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(SEEDS, STARTS, st.integers(0, 40), st.integers(0, 40))
 def test_parts_have_no_say_in_the_plan(seed: int, start: int, first: int, second: int) -> None:
     config = recipe(seed)
@@ -146,7 +146,7 @@ def test_the_plan_does_not_depend_on_the_order_in_which_a_recipe_names_things() 
         ({"ages": {"toddler": 1}}, r"plan.ages: 'toddler' is unknown; choose from: child, teenager"),
         ({"intensities": {"huge": 1}}, r"plan.intensities: 'huge' is unknown; choose from: mild, moderate, strong"),
         ({"languages": {"tlh": 1}}, r"plan.languages: 'tlh' is unknown; choose from: en"),
-        ({"topics": ["loneliness"]}, r"no situation that fits the emotion 'disgusted'|'angry'"),
+        ({"topics": ["loneliness"]}, "no situation that fits the emotion '(angry|disgusted)'"),
         ({"topics": ["grandchildren"], "emotions": {"sad": 1}, "ages": {"child": 1}}, "fits the emotion 'sad'"),
         ({"topics": ["nursing"], "emotions": {"sad": 1}, "paralinguistic_share": 1}, "paralinguistic_share 1"),
     ],
