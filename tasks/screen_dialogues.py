@@ -24,11 +24,11 @@ REPEATED_WORDS = 4
 """As many words in a row must not come twice in a turn."""
 MAX_PARROTED = 0.5
 """Share of the reply's three-word sequences that may be the user's own."""
-MAX_RECITED_WORDS = 11
+MAX_RECITED_WORDS = 7
 """So many words in a row may be the prompt's own by chance; more are recited."""
 
 _LABELS = r"(?:User|Assistant|Human|System|AI|Bot|Chatbot|Speaker [A-Z0-9]|Listener|Speaker)"
-_ROLE_LABEL = re.compile(rf"\b{_LABELS}\s*:|(?:^|\n)\W*(?i:{_LABELS})\W*:|<\|?\w+\|>")
+_ROLE_LABEL = re.compile(rf"\b{_LABELS}(?: ?\([^)]*\))?\s*:|(?:^|\n)\W*(?i:{_LABELS})\W*:|<\|?\w+\|>")
 _SIGNS = (
     (
         "assistant_speak",
@@ -45,7 +45,8 @@ _SIGNS = (
         "prompt_leak",
         r"\bhere(?:'s| is| are) (?:a|an|the|your|my) (?:\w+ ){0,3}(?:dialogue|conversation|response|reply|turn)\b"
         r"|\b(?:the|this) (?:scenario|dialogue|speaker's emotion|user's (?:turn|emotion|tone|message))\b"
-        r"|\b(?:emotion|intensity|situation|topic|style|tone|spoken_text|role)\s*[:=]|\bparalinguistic\b|\brole-?play\b",
+        r"|\b(?:emotion|feeling|intensity|situation|what happened|who speaks|topic|style|tone|spoken_text|role)\s*[:=]"
+        r"|\bparalinguistic\b|\brole-?play\b",
     ),
 )
 _PATTERNS = tuple((code, re.compile(pattern, re.IGNORECASE)) for code, pattern in _SIGNS)

@@ -33,13 +33,14 @@ _REFUSED = (
     ("unspeakable_code", re.compile(r"```|`[^`\n]*[(){};=<>\[\]/\\_][^`\n]*`|</?[A-Za-z][^>\n]*>|[{}\\]")),
     ("unspeakable_table", re.compile(r"\|.*\|")),
     ("unspeakable_url", re.compile(rf"(?:https?://|www\.)(?!(?:www\.)?{_DOMAIN}/?(?:[\s.,!?)]|$))\S+|{_DOMAIN}/\S+")),
-    ("unspeakable_placeholder", re.compile(rf"\[(?!{_STAGE}\])[^\]\n]*\](?!\()")),
+    ("unspeakable_placeholder", re.compile(rf"\[(?!{_STAGE}\])[^\]\n]*\]")),
     ("unspeakable_date", re.compile(r"\b[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}\b|\b[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}\b")),
     ("unspeakable_number", re.compile(rf"[0-9]{{{MAX_DIGITS + 1},}}|[0-9]{{1,3}}(?:,[0-9]{{3}}){{5,}}")),
 )
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 _PLAIN = str.maketrans(
     {
-        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc`", "'"),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
         **dict.fromkeys("\u2010\u2011\u2012\u2212", "-"),
         **dict.fromkeys("\u2022\u25cf\u25aa\u25e6\u2023", "-"),
@@ -57,8 +58,6 @@ _RULES = tuple(
     (re.compile(pattern, re.MULTILINE), spoken)
     for pattern, spoken in (
         # markdown
-        (r"!\[[^\]]*\]\([^)]*\)", " "),
-        (r"\[([^\]]+)\]\([^)]*\)", r"\1"),
         (r"^[ \t]*(?:[-*_][ \t]*){3,}$", ""),
         (r"^([ \t]*#{1,6}[ \t].*\w)[ \t]*$", r"\1."),
         (r"(?<=[^\s.,;:!?-])[ \t]*\n+(?=[ \t]*(?:[-*+]|[0-9]{1,2}[.)])[ \t])", ",\n"),
@@ -98,7 +97,7 @@ _SYMBOLS = tuple(
         (r"\s*°", " degrees"),
         (r"@", " at "),
         (r"(?<=[^\W\d_])\s?/\s?(?=[^\W\d_])", " or "),
-        (r'["*_#~]', " "),
+        (r'["*_#~`]', " "),
         # quotes and dashes
         (r"(?<![^\W\d_])'([^']*)'(?![^\W\d_])", r"\1"),
         (r"(?<![^\W\d_])'(?![^\W\d_])", " "),
@@ -129,7 +128,8 @@ def spoken_form(text: str, language: str) -> str | Reason:
 
 
 def _plain(text: str) -> str:
-    """Emoji and invisible characters gone, quotes, dashes and wide letters as ASCII has them."""
+    """Emoji, link targets and invisible characters gone; quotes, dashes and wide letters as ASCII has them."""
+    text = _LINK.sub(r"\1", text)
     text = emoji.replace_emoji(text, " ").translate(_PLAIN)
     text = unicodedata.normalize("NFKC", text)
     text = re.sub(r"(?<=[0-9])\s?\u2013\s?(?=[$£€¥]?[0-9])", "-", text).replace("\u2044", "/")

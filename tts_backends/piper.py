@@ -138,13 +138,19 @@ class Piper(LocalBackend):
 
         engine = self._engines[request.voice.name]
         config = SynthesisConfig(
-            length_scale=engine.config.length_scale / speaking_rate(request),
+            length_scale=engine.config.length_scale * _length_scale(speaking_rate(request)),
             noise_scale=0.0,
             noise_w_scale=0.0,
             normalize_audio=False,
         )
         chunks = [chunk.audio_float_array for chunk in engine.synthesize(request.text, config)]
         return _levelled(join_chunks(chunks, engine.config.sample_rate), engine.config.sample_rate)
+
+
+def _length_scale(rate: float) -> float:
+    # Piper rounds every phoneme up to whole frames, so length follows the scale only in part: measured on en_US-joe,
+    # scales 0.5 / 0.7 / 1.3 / 2 give 0.62 / 0.75 / 1.17 / 1.73 of the length, close to 0.27 + 0.73 * scale.
+    return 1.0 + (1.0 / rate - 1.0) / 0.73
 
 
 def _engine(path: str) -> Any:

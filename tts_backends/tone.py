@@ -1,8 +1,8 @@
 """Tone: the fake that we ship. A buzz with the rhythm of syllables; no word of the text can be heard in it.
 
 It says so by `capabilities.fake`. It exists so that the whole pipeline can be driven, timed and broken on a machine
-that has nothing but numpy. Length follows the text, pitch the voice, and every control of Delivery is rendered, so that what
-the pipeline promises about them can be tested.
+that has nothing but numpy. Length follows the text, pitch the voice, and every control of Delivery is rendered, so
+that what the pipeline promises about them can be tested.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Tone(LocalBackend):
     Args:
         num_threads: utterances made at once.
         fault: what to do wrong, for tests of whoever calls a backend. `raise` ends in a SynthesisError; the others
-            return what a broken engine might: silence, NaN, audio that claims twice the sample rate, or no samples at all.
+            return what a broken engine might: silence, NaN, audio that claims twice the sample rate, or no samples.
         fault_on: the fault strikes requests whose text holds this; the empty string strikes all.
     """
 

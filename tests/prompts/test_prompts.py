@@ -103,7 +103,11 @@ def test_every_emotion_and_every_tone_has_a_gentle_delivery() -> None:
     ("name", "data", "says"),
     [
         ("emotions", {"emotions": {"sad": {"valence": -3}}}, r"prompts/emotions.yaml is wrong at emotions.sad"),
-        ("ages", {"ages": {"old": {"years": [60, 90], "words": "x"}, "young": {"years": [1, 9], "words": "y"}}}, "oldest"),
+        (
+            "ages",
+            {"ages": {"old": {"years": [60, 90], "words": "x"}, "young": {"years": [1, 9], "words": "y"}}},
+            "oldest",
+        ),
         ("topics", {"topics": {}}, "prompts/topics.yaml is wrong at topics"),
         ("topics", [], r"wrong at \(top\)"),
         ("moods", {}, "No taxonomy of kind 'moods'"),

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 import webdataset
-
 from candidates import store_accepted
+
 from contracts.config import CorpusConfig, PackConfig, TargetConfig
 from contracts.errors import DamagedFile, NotARun
 from storage import layout, manifests
 from storage.corpus_index import read_index
 from storage.object_store import LocalStore
 from storage.run_directory import RunRecord, now, write_run
-from storage.seals import SealManifest, read_seal
+from storage.seals import SealManifest
 from storage.shards import read_shard
 from tasks.funnel import funnel_of
 from tasks.pack_shards import accepted_candidates, pack_shard, plan_shards, planned_id, write_plan

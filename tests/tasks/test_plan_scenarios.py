@@ -30,7 +30,7 @@ def scenarios(seed: int, count: int) -> list[Scenario]:
     return plan_scenarios(recipe(seed), 0, count)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(SEEDS, STARTS, st.integers(0, 40), st.integers(0, 40))
 def test_parts_have_no_say_in_the_plan(seed: int, start: int, first: int, second: int) -> None:
     config = recipe(seed)
@@ -49,7 +49,7 @@ def test_another_seed_gives_another_plan() -> None:
     assert len({s.seed for s in scenarios(1, 500)}) == 500
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(SEEDS, STARTS)
 def test_every_situation_fits_its_emotion_and_age(seed: int, start: int) -> None:
     topics, bands = prompts.topics().topics, prompts.ages()
@@ -61,7 +61,7 @@ def test_every_situation_fits_its_emotion_and_age(seed: int, start: int) -> None
         assert s.paralinguistic == situation.paralinguistic
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(SEEDS, STARTS)
 def test_any_eighteen_in_a_row_have_every_emotion(seed: int, start: int) -> None:
     run = plan_scenarios(recipe(seed), start, 2 * NUM_EMOTIONS)
@@ -69,7 +69,7 @@ def test_any_eighteen_in_a_row_have_every_emotion(seed: int, start: int) -> None
     assert len(counts) == NUM_EMOTIONS and max(counts.values()) <= 3
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(SEEDS, STARTS)
 def test_seventy_two_candidates_are_a_small_picture_of_the_whole(seed: int, start: int) -> None:
     run = plan_scenarios(recipe(seed), start, 72)
@@ -112,7 +112,10 @@ def test_ages_come_by_their_shares_although_few_situations_befall_a_child() -> N
 
 def test_weights_are_followed() -> None:
     config = recipe(
-        emotions={"sad": 3, "happy": 1}, genders={"female": 0.9, "male": 0.1}, num_turns={2: 1, 4: 1}, ages={"senior": 1}
+        emotions={"sad": 3, "happy": 1},
+        genders={"female": 0.9, "male": 0.1},
+        num_turns={2: 1, 4: 1},
+        ages={"senior": 1},
     )
     run = plan_scenarios(config, 0, 800)
     assert abs(sum(s.emotion == "sad" for s in run) - 600) <= 8

@@ -20,7 +20,7 @@ GOLDEN = [
     ("1. Eat\n2. Sleep", "Eat, Sleep."),
     ("Buy:\n- milk\n- eggs", "Buy: milk, eggs."),
     ("> I am here\n---\nStill here", "I am here. Still here."),
-    ("Take `care` of it", "Take 'care' of it.".replace("'", "")),
+    ("Take `care` of it", "Take care of it."),
     ("See [this page](https://example.com/x) first", "See this page first."),
     # stage directions and asides
     ("*sighs* It's over.", "It's over."),
@@ -99,8 +99,8 @@ REFUSED = [
     ("unspeakable_empty", ""),
 ]
 PIECES = st.sampled_from(
-    "1 23 4.5 1999 0 , . ! ? - -- — – ' \" ( ) [ ] * ** _ ~ # % $ € ° & + = / @ : ; < | ` km kg pm a.m. st th s Mr. e.g. "
-    "etc. www. example.com :) *sighs* (laughs) [x] the dog it's 'cause I é ½ \n - \n1. 😊 …".split(" ")
+    "1 23 4.5 1999 0 , . ! ? - -- — – ' \" ( ) [ ] * ** _ ~ # % $ € ° & + = / @ : ; < | ` km kg pm a.m. st th s Mr. "
+    "e.g. etc. www. example.com :) *sighs* (laughs) [x] the dog it's 'cause I é ½ \n - \n1. 😊 …".split(" ")
 )
 
 
@@ -129,19 +129,21 @@ def _is_settled(text: str) -> None:
         assert "  " not in spoken
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(PIECES, max_size=12).map(" ".join) | st.lists(PIECES, max_size=12).map("".join))
 def test_spoken_form_of_written_odds_and_ends_is_settled(text: str) -> None:
     _is_settled(text)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 @given(st.text(max_size=40))
 @example("0/1/0")
 def test_spoken_form_of_any_text_is_settled(text: str) -> None:
     _is_settled(text)
 
 
-@pytest.mark.parametrize("text", ["(" * 3000, "*" * 3000, "a." * 2000, "1," * 2000, "-" * 3000, "[" * 3000, " \n" * 1500])
+@pytest.mark.parametrize(
+    "text", ["(" * 3000, "*" * 3000, "a." * 2000, "1," * 2000, "-" * 3000, "[" * 3000, " \n" * 1500]
+)
 def test_hostile_text_costs_no_more_than_a_moment(text: str) -> None:
     spoken_form(text, "en")

@@ -1,0 +1,136 @@
+"""DistillMOS: a small network that predicts how natural speech sounds (Stahl and Gamper 2025, arXiv 2502.05356).
+
+The model pads every utterance with zeros to 7.68 s and hears longer ones in overlapping crops. Most utterances of a
+dialogue are shorter, and five sixths of the time goes into convolutions over that padding. Far from speech their
+output does not depend on the utterance, so here it is computed once when loading, and only the part that holds sound
+is computed for each utterance. Figures equal the package's own to 1e-4 (a test holds that).
+
+Threads: torch's intra-op thread count is set to 1 inside our own threads only; see `_one_thread_here`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from contracts.audio import Audio, Samples
+from contracts.records import Score
+from tasks.scorers._shared import AudioScorer, Workers
+
+if TYPE_CHECKING:
+    import torch
+
+SAMPLE_RATE = 16_000
+SEGMENT = 122_880
+"""Samples that the model hears at once: 7.68 s."""
+MAX_HOP = 16_000
+FRAME_HOP = 160
+REACH = 8
+"""Frames around a frame that the convolutions (six, three frames wide) look at, and two of the spectrogram's window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    convolutions: Any
+    head: Any
+    """Transformer and pooling: (batch, time, features) to quality in [0, 1]."""
+    padding_CT: torch.Tensor
+    """What the convolutions make of 7.68 s of zeros, shape (features, time)."""
+
+
+class DistillMOS(AudioScorer[_Model]):
+    """Mean opinion score, 1 to 5. It separates TTS engines better than DNSMOS does."""
+
+    name = "distillmos"
+    modules = {"torch": "torch", "torchaudio": "torchaudio", "distillmos": "distillmos"}
+
+    def load(self) -> _Model:
+        """The network, 17 MB, and its response to zeros."""
+        import torch
+        from distillmos import ConvTransformerSQAModel
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the path of its weights
+            network = ConvTransformerSQAModel().eval()
+        convolutions = network.cnn.cnn.to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            padding_CT = convolutions(_spectrogram(torch.zeros(1, SEGMENT))).flatten(1, -2)[0]
+        return _Model(convolutions, network.transformer_pool_attn, padding_CT)
+
+    def make_workers(self) -> Workers:
+        """Threads in which torch keeps to one core."""
+        import torch
+
+        elsewhere = torch.get_num_threads()
+        workers = Workers(self.num_threads, prepare=_one_thread_here)
+        # Every thread of the pool starts now, so that the process-wide default can be put back at once.
+        _start_all(workers, self.num_threads)
+        torch.set_num_threads(elsewhere)
+        return workers
+
+    def measure(self, loaded: _Model, audio: Audio, /) -> Score:
+        """The mean over the utterance's crops."""
+        crops = _crops(audio.resampled(SAMPLE_RATE).samples)
+        return Score(name=self.name, value=float(np.mean([_rate(loaded, crop) for crop in crops])))
+
+
+def _one_thread_here() -> None:
+    """Bind torch's intra-op work of the calling thread to one core.
+
+    torch.set_num_threads sets OpenMP's count of the calling thread, and besides the default that threads which have
+    not used torch yet will take. The caller puts that default back.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _start_all(workers: Workers, num_threads: int) -> None:
+    import threading
+
+    gate = threading.Barrier(num_threads)
+    workers.map(lambda _: gate.wait(), range(num_threads))
+
+
+def _crops(samples: Samples) -> list[Samples]:
+    """The stretches that are rated, as the package chooses them: evenly spread, at most a second apart."""
+    excess = max(0, len(samples) - SEGMENT)
+    num_crops = -(-excess // MAX_HOP) + 1
+    starts = [int(share * excess) for share in np.linspace(0, 1, num_crops)]
+    return [samples[start : start + SEGMENT] for start in starts]
+
+
+def _rate(model: _Model, crop: Samples) -> float:
+    """MOS of at most 7.68 s."""
+    import torch
+
+    with torch.inference_mode():
+        padded = torch.zeros(1, SEGMENT)
+        padded[0, : len(crop)] = torch.from_numpy(crop / (np.abs(crop).max() + 1e-8))
+        features_CT = _features(model, _spectrogram(padded), num_frames=-(-len(crop) // FRAME_HOP))
+        return 1.0 + 4.0 * float(model.head(features_CT.T[None]))
+
+
+def _features(model: _Model, spectrogram: torch.Tensor, *, num_frames: int) -> torch.Tensor:
+    """The convolutions' output, (features, time), of which only the first `num_frames` frames hold sound."""
+    import torch
+
+    sound = num_frames + REACH  # behind it, the output is the one that zeros make
+    computed = sound + REACH  # behind `sound`, the cut itself shows
+    if computed >= spectrogram.shape[-1]:
+        return model.convolutions(spectrogram).flatten(1, -2)[0]
+    kept = -(-sound // 2)  # the last convolution halves the frame rate
+    head_CT = model.convolutions(spectrogram[..., :computed]).flatten(1, -2)[0, :, :kept]
+    return torch.cat((head_CT, model.padding_CT[:, kept:]), dim=1)
+
+
+def _spectrogram(samples: torch.Tensor) -> torch.Tensor:
+    """The package's compressed complex spectrogram, shape (batch, 2, frequencies, frames)."""
+    import torch
+    from distillmos.sqa import _complex_compressed
+
+    spectrogram: torch.Tensor = _complex_compressed(samples, FRAME_HOP, 2 * FRAME_HOP).permute(0, 3, 1, 2)
+    return spectrogram.contiguous(memory_format=torch.channels_last)
