@@ -1,9 +1,9 @@
 """Efficiency of the pipeline: (engines' own time for the same batches, alone, all cores) / (wall time of the pipeline).
 
-First the fixed recipe in pipeline.yaml is built with all stages overlapping. Then the very batches that it made are given
-to the same engines again, one engine after the other, nothing else running: that is what the hardware could do at best
-if orchestration, waiting and sharing cost nothing. Overlap can make the pipeline faster than that, since a single engine
-does not always fill all cores; so the ratio may exceed 1.
+First the fixed recipe in pipeline.yaml is built with all stages overlapping. Then the very batches that it made are
+given to the same engines again, one engine after the other, nothing else running: that is what the hardware could do at
+best if orchestration, waiting and sharing cost nothing. Overlap can make the pipeline faster than that, since a single
+engine does not always fill all cores; so the ratio may exceed 1.
 """
 
 from __future__ import annotations

@@ -244,4 +244,4 @@ class ShardManifest(Record):
     num_samples: int
     num_bytes: int
     sha256: str
-    keys: tuple[str, ...]
+    sample_keys: tuple[str, ...]

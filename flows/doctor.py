@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import psutil
-from tasks.llm.embedded import EmbeddedEngine
 
 from contracts.errors import MissingExtra, S2SError
 from contracts.plugins import PLUGIN_GROUPS, PluginGroup, PluginSpec, create, registered
 from contracts.records import Record
 from flows.recipes import load_recipe
 from tasks.begin_run import check_engines
+from tasks.llm.embedded import EmbeddedEngine
 
 
 class Finding(Record):

@@ -8,7 +8,7 @@ the first parts, in order, that together meet the target: which they are depends
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect.futures import PrefectFuture
@@ -17,6 +17,8 @@ from contracts.config import CorpusConfig
 from contracts.errors import EngineError, S2SError
 from contracts.records import STAGES, Record, StageName
 from flows.stage_tasks import stage_tasks
+from storage.object_store import open_store
+from tasks.funnel import read_funnel
 from tasks.stage import StageOutcome, num_parts, part_range
 
 Chain = dict[StageName, PrefectFuture[StageOutcome]]
@@ -157,15 +159,16 @@ class PartWindow:
         limit = self._config.run.give_up_after
         if len(self._done) >= limit and not any(o.num_alive for o in self._done.values()):
             self._drain()
-            raise BarrenRun(len(self._done))
+            raise BarrenRun(len(self._done), read_funnel(open_store(self._uri), self._done).rejected)
 
 
 class BarrenRun(S2SError):
     """Nothing is accepted, and going on would not change that."""
 
-    def __init__(self, parts: int) -> None:
+    def __init__(self, parts: int, rejected: Mapping[str, int]) -> None:
+        reasons = ", ".join(f"{code} {count}" for code, count in list(rejected.items())[:5])
         super().__init__(
-            f"None of the first {parts} parts brought a single accepted dialogue, so the run was ended. `s2s status "
-            "RUN` shows what they were rejected for: mend that (an engine, the prompt, a gate that nothing can pass) "
-            "and run the same command again; or raise run.give_up_after."
+            f"None of the first {parts} parts brought a single accepted dialogue, so the run was ended. They were "
+            f"rejected for: {reasons}. Mend that (an engine, the prompt, a gate that nothing can pass) and run the same "
+            "command again, or raise run.give_up_after."
         )

@@ -6,14 +6,13 @@ import time
 from pathlib import Path
 from typing import cast
 
-from tasks.spoken_form import spoken_form
-
 from contracts.errors import ConfigError
 from contracts.plugins import PluginSpec, create
 from contracts.protocols import SpeechRequest, TTSBackend
 from contracts.records import Delivery, Reason, Record, Voice
 from storage.audio_files import write_audio
 from tasks.engine_room import with_all_cores
+from tasks.spoken_form import spoken_form
 
 
 class Spoken(Record):

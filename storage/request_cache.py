@@ -87,7 +87,8 @@ class RequestCache:
     ) -> None:
         self.close()
 
-    def __len__(self) -> int:
+    def count(self) -> int:
+        """Number of responses kept. Not `__len__`: an empty cache would then be false in `cache or default`."""
         return int(self._guarded(lambda db: db.execute("SELECT count(*) FROM responses").fetchone())[0])
 
     def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -1,7 +1,7 @@
 """WebDataset tars with reproducible bytes: the same samples give the same file on any machine.
 
 A sample is `{key}.json` and `{key}.t00.flac`, `{key}.t01.flac`, ...; keys hold no dots, since a reader splits a
-member's name at the first one. All samples of a tar have the same members, which Hugging Face's webdataset reader asks for.
+member's name at the first one. All samples of a tar have the same members: Hugging Face's reader asks for it.
 """
 
 from __future__ import annotations

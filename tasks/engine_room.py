@@ -17,13 +17,12 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
-from storage.request_cache import RequestCache
-
 from contracts.config import LLMConfig
 from contracts.config_base import fingerprint
 from contracts.plugins import PluginGroup, PluginSpec, create, factory
 from contracts.protocols import Engine
 from storage.object_store import ObjectStore
+from storage.request_cache import RequestCache
 from tasks.llm.client import LLMClient
 
 Stopwatch = dict[str, float]

@@ -1,9 +1,10 @@
 """Stage `generate`: an LLM writes each candidate's dialogue.
 
-Attempts go in rounds over the whole part, so that all requests of a round run together. The first are free text after
-worked examples, which suits small models; the last is bound by a JSON schema, for what did not parse until then. An
-answer that is sound but says nothing of the situation is kept in hand while the free attempts last, in case a better one
-comes. What is traded away: a candidate waits for the slowest of its round.
+Attempts go in rounds over the whole part, so that all requests of a round run together. They are free text after
+worked examples, which suits small models; the last is bound by a JSON schema for what did not parse until then. An
+answer that is sound in form and weak in content (see `merits`) stays in hand while attempts last, and the best one
+wins: small models are cheap enough to be asked again, and large ones seldom need it. What is traded away: a candidate
+waits for the slowest of its round.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contracts.errors import EndpointError
 from contracts.records import Candidate, Dialogue, Reason, Scenario, Turn
 from prompts import Prompt, emotions, load_prompt
 from tasks.llm.client import LLMClient
+from tasks.llm.dialogue_merit import merit
 from tasks.llm.dialogue_prompt import (
     DialoguePrompt,
     attempt_seed,
@@ -24,16 +26,17 @@ from tasks.llm.dialogue_prompt import (
     deck,
     dialogue_prompt,
     json_schema,
+    opening,
 )
-from tasks.llm.dialogue_text import Line, content_words, find_faults, overlap, read_answer, words_of
+from tasks.llm.dialogue_text import Line, find_faults, overlap, read_answer
 from tasks.llm.messages import ChatRequest, Completion, RequestFailed
 
 STAGE_VERSION = 1
 """Part of the stage's fingerprint; raise it when equal answers are no longer read alike."""
-TOKENS_PER_TURN = 80
+SETTLED = 0.85
+"""Merit from which on an answer is not asked for again: one rule may be broken."""
 MAX_COPIED = 0.6
 """Share of a turn's three-word runs that may also stand in an example, or in the turn before it."""
-_FIRST_PERSON = frozenset("i i'm i've i'd i'll my me mine we we're we've our us myself".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Verdict:
 
     turns: tuple[Turn, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    on_topic: bool = False
-    """Speaks in the first person, about the situation."""
+    merit: float = 0.0
+    """Share of the merits that it has; 1 is as good as it gets."""
 
 
 @dataclass(slots=True)
@@ -51,18 +54,20 @@ class _Progress:
     """One candidate on its way through the rounds."""
 
     candidate: Candidate
-    best: tuple[tuple[Turn, ...], int] | None = None
-    """Turns in hand and the attempt that brought them."""
-    settled: bool = False
+    best: Verdict | None = None
+    best_attempt: int = 0
     attempts: int = 0
     reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def settled(self) -> bool:
+        return self.best is not None and self.best.merit >= SETTLED
 
     def take(self, verdict: Verdict, attempt: int) -> None:
         self.attempts = attempt + 1
         self.reasons.extend(verdict.reasons)
-        if verdict.turns and (verdict.on_topic or self.best is None):
-            self.best = (verdict.turns, attempt)
-        self.settled = verdict.on_topic
+        if verdict.turns and (self.best is None or verdict.merit > self.best.merit):
+            self.best, self.best_attempt = verdict, attempt
 
 
 def generate_dialogues(
@@ -78,41 +83,52 @@ def generate_dialogues(
     prompt = dialogue_prompt(source)
     progress = {i: _Progress(candidate) for i, candidate in enumerate(candidates) if candidate.alive}
     for attempt in range(config.attempts):
-        last = attempt == config.attempts - 1
-        open_ones = [p for p in progress.values() if not p.settled and not (last and p.best)]
-        _run_round(open_ones, prompt, client, attempt=attempt, as_json=last)
+        open_ones = [one for one in progress.values() if not one.settled]
+        _run_round(open_ones, prompt, client, attempt=attempt, last=attempt == config.attempts - 1)
     return [_finish(progress[i], source, client) if i in progress else c for i, c in enumerate(candidates)]
 
 
 def _run_round(
-    open_ones: list[_Progress], prompt: DialoguePrompt, client: LLMClient, *, attempt: int, as_json: bool
+    open_ones: list[_Progress], prompt: DialoguePrompt, client: LLMClient, *, attempt: int, last: bool
 ) -> None:
     # Neighbours in this order share their examples, which the server then reads once.
-    open_ones.sort(key=lambda p: deck(p.candidate.scenario, attempt))
-    requests = [build_request(p.candidate.scenario, prompt, attempt=attempt, as_json=as_json) for p in open_ones]
+    open_ones.sort(key=lambda one: deck(one.candidate.scenario, attempt))
+    requests = [
+        build_request(
+            one.candidate.scenario,
+            prompt,
+            attempt=attempt,
+            as_json=last and one.best is None,
+            with_opening=client.takes_openings,
+        )
+        for one in open_ones
+    ]
     answers = client.complete(requests)
-    failures = [a for a in answers if isinstance(a, Exception)]
-    if answers and len(failures) == len(answers) and all(p.attempts == 0 or p.best is None for p in open_ones):
-        _raise_if_dead(failures, open_ones)
+    _raise_if_dead(open_ones, answers)
     for one, answer in zip(open_ones, answers, strict=True):
         one.take(judge(answer, one.candidate.scenario, prompt), attempt)
 
 
-def _raise_if_dead(failures: list[Exception], open_ones: list[_Progress]) -> None:
+def _raise_if_dead(open_ones: Sequence[_Progress], answers: Sequence[Completion | Exception]) -> None:
     """Rejecting a whole part for the engine's failure would spend the budget on nothing."""
-    raise EndpointError(
-        f"Not one of {len(failures)} requests of this part was answered; the last failure: {failures[-1]} "
-        "Check the LLM server's log, then run again: it resumes."
-    ) from failures[-1]
+    failures = [answer for answer in answers if isinstance(answer, Exception)]
+    first_round = all(one.attempts == 0 for one in open_ones)
+    if failures and first_round and len(failures) == len(answers):
+        raise EndpointError(
+            f"Not one of {len(failures)} requests of this part was answered; the last failure: {failures[-1]} "
+            "Check the LLM server's log, then run again: it resumes."
+        ) from failures[-1]
 
 
-def build_request(scenario: Scenario, prompt: DialoguePrompt, *, attempt: int, as_json: bool) -> ChatRequest:
+def build_request(
+    scenario: Scenario, prompt: DialoguePrompt, *, attempt: int, as_json: bool, with_opening: bool = False
+) -> ChatRequest:
     """The completion to ask for at one attempt."""
     return ChatRequest(
         messages=build_messages(scenario, prompt, attempt=attempt, as_json=as_json),
         seed=attempt_seed(scenario, attempt),
-        max_tokens=TOKENS_PER_TURN * scenario.num_turns,
         json_schema=json_schema(scenario.num_turns) if as_json else None,
+        opening=opening(scenario) if with_opening and not as_json else "",
     )
 
 
@@ -136,11 +152,17 @@ def judge(answer: Completion | Exception, scenario: Scenario, prompt: DialoguePr
     faults = faults or _copies(lines, prompt)
     if faults:
         return Verdict(reasons=faults)
-    return Verdict(turns=tuple(_turn(line, scenario) for line in lines), on_topic=_is_on_topic(lines, scenario))
+    return Verdict(
+        turns=tuple(_turn(line, scenario) for line in lines), merit=merit(lines, scenario, shown=_shown(prompt))
+    )
+
+
+def _shown(prompt: DialoguePrompt) -> list[Line]:
+    return [line for example in prompt.examples for line in example.lines]
 
 
 def _copies(lines: Sequence[Line], prompt: DialoguePrompt) -> tuple[Reason, ...]:
-    shown = [line.text for example in prompt.examples for line in example.lines]
+    shown = [line.text for line in _shown(prompt)]
     faults = []
     for index, line in enumerate(lines):
         if (share := overlap(line.text, shown)) > MAX_COPIED:
@@ -153,14 +175,6 @@ def _copies(lines: Sequence[Line], prompt: DialoguePrompt) -> tuple[Reason, ...]
 def _copy(code: str, words: str, index: int, share: float) -> Reason:
     detail = f"{share:.0%} of the turn is {words}, at most {MAX_COPIED:.0%}."
     return Reason(code=code, detail=detail, turn_index=index, value=round(share, 3), threshold=MAX_COPIED)
-
-
-def _is_on_topic(lines: Sequence[Line], scenario: Scenario) -> bool:
-    said = " ".join(line.text for line in lines)
-    about = content_words(scenario.situation)
-    shared = content_words(said) & about
-    first_person = scenario.language != "en" or bool(_FIRST_PERSON & set(words_of(lines[0].text)))
-    return first_person and (len(shared) >= min(2, len(about)) or scenario.language != "en")
 
 
 def _turn(line: Line, scenario: Scenario) -> Turn:
@@ -185,12 +199,11 @@ def _finish(progress: _Progress, source: Prompt, client: LLMClient) -> Candidate
     candidate = progress.candidate
     if progress.best is None:
         return candidate.rejected("generate", *progress.reasons)
-    turns, attempt = progress.best
     dialogue = Dialogue(
-        turns=turns,
+        turns=progress.best.turns,
         prompt_sha256=source.sha256,
         model=client.identity,
-        seed=attempt_seed(candidate.scenario, attempt),
+        seed=attempt_seed(candidate.scenario, progress.best_attempt),
         attempts=progress.attempts,
     )
     return candidate.model_copy(update={"dialogue": dialogue})

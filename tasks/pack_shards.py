@@ -147,7 +147,7 @@ def pack_shard(run_uri: str, seal: str, index: int) -> ShardManifest:
         num_samples=len(shard.samples),
         num_bytes=file.tell(),
         sha256=file.sha256,
-        keys=tuple(s.key for s in shard.samples),
+        sample_keys=tuple(s.key for s in shard.samples),
     )
 
 

@@ -124,7 +124,7 @@ def seal_corpus(
 ) -> SealManifest:
     """Write everything beside the shards, and the manifest last."""
     config, folder = record.config, layout.seal_folder(seal)
-    where = {key: shard.path for shard in shards for key in shard.keys}
+    where = {key: shard.path for shard in shards for key in shard.sample_keys}
     stats = CorpusStats()
     scores = [spec.name for spec in config.assess.scorers]
     with store.writer(f"{folder}/{INDEX}") as index:

@@ -71,8 +71,9 @@ def _generate_identity(config: CorpusConfig) -> Any:
 def _cast_identity(config: CorpusConfig) -> Any:
     voices, capabilities = casting_choices(config.cast)
     known = {name: [v.model_dump(mode="json") for v in own] for name, own in voices.items()}
-    controls = {name: sorted(c.controls) for name, c in capabilities.items()}
-    return [config.seed, config.cast, known, controls, taxonomy_sha256("delivery")]
+    controls = {name: [sorted(c.controls), c.emotion] for name, c in capabilities.items()}
+    tables = [taxonomy_sha256(name) for name in ("delivery", "emotions")]
+    return [config.seed, config.cast, known, controls, tables]
 
 
 def _synthesize_identity(config: CorpusConfig) -> Any:

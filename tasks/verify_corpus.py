@@ -79,7 +79,7 @@ def _shard_faults(
                 faults += [f"{shard.path}: {fault}" for fault in _sample_faults(sample_key, members, shard, turns)]
     except S2SError as error:
         faults.append(str(error))
-    if tuple(k for k, _ in own) != shard.keys and not faults:
+    if tuple(k for k, _ in own) != shard.sample_keys and not faults:
         faults.append(f"{shard.path}: its samples are not those of the manifest")
     return faults
 
@@ -116,7 +116,7 @@ def _duplicate_faults(manifest: SealManifest) -> list[str]:
     seen: dict[str, str] = {}
     faults = []
     for shard in manifest.shards:
-        for key in shard.keys:
+        for key in shard.sample_keys:
             if key in seen:
                 faults.append(f"{key} is in {seen[key]} and in {shard.path}")
             seen[key] = shard.path

@@ -1,0 +1,1 @@
+"""ASR backends: speech to text, one engine a file; scripted.py is the fake that we ship."""

@@ -9,38 +9,26 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import random
 import threading
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from contracts.config import LLMConfig
 from contracts.errors import EndpointDown, EndpointError
 from storage.request_cache import RequestCache
-from tasks.llm.embedded import EmbeddedEngine
+from tasks.llm.embedded import SAMPLING, STOP, EmbeddedEngine
 from tasks.llm.endpoint import Endpoint, TryAgain
 from tasks.llm.limiter import Limiter
 from tasks.llm.messages import ChatRequest, Completion, RequestFailed, RequestRefused, Usage
+from tasks.llm.retries import Backoff, Tries
 
 T = TypeVar("T")
 _EMBEDDED_TIMEOUT = 900.0
 """Seconds. Nothing can be lost between us and the embedded engine; it is only slow when the cores are busy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """Exponential backoff with full jitter: before try k, wait anything up to base * 2^k seconds."""
-
-    base: float = 0.5
-    cap: float = 30.0
-
-    def seconds(self, num_failures: int) -> float:
-        """How long to wait after so many failures."""
-        return random.uniform(0.0, min(self.cap, self.base * 2.0 ** min(num_failures, 30)))
 
 
 class LLMClient:
@@ -65,6 +53,7 @@ class LLMClient:
         self._usage, self._usage_lock = Usage(), threading.Lock()
         self._stack = ExitStack()
         self._model, self._revision = "", ""
+        self._extra = config.extra if config.base_url else {**SAMPLING, **config.extra}
         self._loop: asyncio.AbstractEventLoop
         self._endpoint: Endpoint
         self._limiter: Limiter
@@ -73,6 +62,11 @@ class LLMClient:
     def identity(self) -> str:
         """`model@revision`, as written into records and fingerprints; `unknown` where an endpoint does not tell."""
         return f"{self._model}@{self._revision}"
+
+    @property
+    def takes_openings(self) -> bool:
+        """Whether the engine goes on from a given start of its answer; among OpenAI-compatible servers few do."""
+        return self.config.base_url is None
 
     @property
     def usage(self) -> Usage:
@@ -167,7 +161,7 @@ class LLMClient:
         return answers
 
     async def _answer(self, request: ChatRequest) -> Completion:
-        tries = _Tries(self.config)
+        tries = Tries(self.config)
         while True:
             async with self._limiter.slot() as slot:
                 num_successes = self._limiter.num_successes
@@ -193,7 +187,9 @@ class LLMClient:
     async def _ask(self, request: ChatRequest) -> Completion:
         started = time.monotonic()
         self._count(requests=1)
-        completion = await self._endpoint.ask(self._payload(request), self.config.extra)
+        completion = await self._endpoint.ask(self._payload(request), self._extra)
+        if not completion.text.startswith(request.opening):
+            completion = replace(completion, text=request.opening + completion.text)
         self._count(
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
@@ -204,17 +200,21 @@ class LLMClient:
 
     def _payload(self, request: ChatRequest) -> dict[str, Any]:
         config = self.config
+        messages = list(request.messages)
+        if request.opening:
+            assert self.takes_openings, "this engine would answer to the opening, not go on from it"
+            messages.append({"role": "assistant", "content": request.opening})
         payload: dict[str, Any] = {
             "model": self._model,
-            "messages": list(request.messages),
+            "messages": messages,
             "max_tokens": min(request.max_tokens or config.max_tokens, config.max_tokens),
             "temperature": config.temperature if request.temperature is None else request.temperature,
             "top_p": config.top_p,
         }
         if config.send_seed:
             payload["seed"] = request.seed
-        if request.stop:
-            payload["stop"] = list(request.stop)
+        if stop := request.stop or (STOP if config.base_url is None and request.json_schema is None else ()):
+            payload["stop"] = list(stop)
         if request.json_schema is not None:
             schema = {"name": "answer", "strict": True, "schema": dict(request.json_schema)}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -226,7 +226,7 @@ class LLMClient:
             "identity": self.identity,
             "nonce": request.seed,
             "payload": self._payload(request),
-            "extra": self.config.extra,
+            "extra": self._extra,
         }
 
     def _recall(self, request: ChatRequest) -> Completion | None:
@@ -249,31 +249,6 @@ class LLMClient:
             # Ctrl-C in this thread: nobody waits for the answers any more.
             future.cancel()
             raise
-
-
-class _Tries:
-    """Whose fault the failures of one request are, and when it has had enough of them.
-
-    Patience that the endpoint asks for (429) costs no try, nor does an outage: an unreachable endpoint blames the
-    request only if others got through meanwhile. Ending an outage is the breaker's business.
-    """
-
-    def __init__(self, config: LLMConfig) -> None:
-        self._max_blamed = config.request_attempts
-        # A backstop against an endpoint that throttles one request for ever and serves all others.
-        self._give_up_at = time.monotonic() + 10 * config.breaker_seconds
-        self.num_failures = self._num_blamed = 0
-
-    def note(self, failure: TryAgain, *, others_succeeded: bool) -> None:
-        """Count a failure.
-
-        Raises:
-            RequestFailed: it was one too many.
-        """
-        self.num_failures += 1
-        self._num_blamed += failure.kind == "broken" or (failure.kind == "unreachable" and others_succeeded)
-        if self._num_blamed >= self._max_blamed or (time.monotonic() > self._give_up_at):
-            raise RequestFailed(f"No answer after {self.num_failures} tries; the last one: {failure.why}.") from None
 
 
 def _start_loop(stack: ExitStack) -> asyncio.AbstractEventLoop:

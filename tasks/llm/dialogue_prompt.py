@@ -62,14 +62,16 @@ def dialogue_prompt(prompt: Prompt) -> DialoguePrompt:
     if missing := [name for name in _SECTIONS if not sections.get(name)]:
         raise RecipeError(f"prompts/{prompt.name}.md has no section `# {missing[0]}`, or it is empty.")
     examples = tuple(_example(text, prompt.name) for text in sections["Examples"].split("## ")[1:])
-    texts = (sections[name] for name in _SECTIONS[:-1])
-    return DialoguePrompt(*texts, examples=examples)
+    system, request, voice, repair = (sections[name] for name in _SECTIONS[:-1])
+    return DialoguePrompt(system, request, voice, repair, examples)
 
 
 def build_messages(scenario: Scenario, prompt: DialoguePrompt, *, attempt: int, as_json: bool) -> tuple[Message, ...]:
     """The chat that ends with the request for this scenario's dialogue."""
     tones = ", ".join(emotions().reply_tones)
     system = prompt.system.replace("{tones}", tones)
+    if scenario.paralinguistic:
+        system += " " + prompt.voice
     if as_json:
         keys = ", ".join(f'"{key}"' for key in json_keys(scenario.num_turns))
         system += "\n\n" + prompt.repair.replace("{keys}", keys)
@@ -77,7 +79,7 @@ def build_messages(scenario: Scenario, prompt: DialoguePrompt, *, attempt: int, 
     for example in choose_examples(scenario, prompt.examples, attempt=attempt):
         lines = example.lines[: scenario.num_turns]
         feeling = _feeling(example.emotion, 0.65)
-        question = _request(prompt, example.situation, example.speaker, feeling, len(lines), voice="")
+        question = _request(prompt, example.situation, example.speaker, feeling, len(lines))
         messages.append({"role": "user", "content": question})
         messages.append({"role": "assistant", "content": _as_json(lines) if as_json else _labelled(lines)})
     messages.append({"role": "user", "content": _own_request(scenario, prompt)})
@@ -95,6 +97,15 @@ def choose_examples(scenario: Scenario, examples: Sequence[Example], *, attempt:
     others = [e for e in fit if e.emotion != scenario.emotion]
     chosen = chance.sample(others, min(NUM_OTHER_EXAMPLES, len(others)))
     return (*chosen, *([own[variant % len(own)]] if own else []))
+
+
+def opening(scenario: Scenario) -> str:
+    """How the dialogue begins, for an engine that goes on from a given start: the situation, as the user would say it.
+
+    A model of 135M parameters that may choose its first words soon speaks of something else.
+    """
+    words = re.sub(r"\bi\b", "I", scenario.situation.strip().rstrip("."))
+    return f"User: {words[:1].upper()}{words[1:]}"
 
 
 def deck(scenario: Scenario, attempt: int) -> tuple[int, str, int]:
@@ -143,18 +154,16 @@ def _own_request(scenario: Scenario, prompt: DialoguePrompt) -> str:
         _speaker(scenario),
         _feeling(scenario.emotion, scenario.intensity),
         scenario.num_turns,
-        voice=f"{prompt.voice}\n" if scenario.paralinguistic else "",
     )
 
 
-def _request(prompt: DialoguePrompt, situation: str, speaker: str, feeling: str, num_turns: int, *, voice: str) -> str:
+def _request(prompt: DialoguePrompt, situation: str, speaker: str, feeling: str, num_turns: int) -> str:
     # One pass over the template: a brace inside a situation stays what it is.
     values = {
         "situation": situation,
         "speaker": speaker,
         "feeling": feeling,
         "num_turns": str(num_turns),
-        "voice": voice,
     }
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), prompt.request)
 

@@ -1,7 +1,7 @@
 """From an LLM's raw answer to clean lines of dialogue, and to the reasons why they cannot be used. Pure.
 
-Only the form is tidied here: labels, markdown, quotes around a line, white space. What stands in a line, be it brackets,
-lists or emoji, passes through: the screen judges what can be spoken.
+Only the form is tidied here: labels, markdown, quotes around a line, white space. What stands in a line, be it
+brackets, lists or emoji, passes through: the screen judges what can be spoken.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _LABEL = re.compile(
         [\s*_"]*[:：][\s*_]*(?P<text>.*)$""",
     re.IGNORECASE | re.VERBOSE,
 )
+# A label in mid-line, after a sentence's end: the model went on without a line break.
+_LATE_LABEL = re.compile(r"""(?<=[.!?"”])\s+(?=(?:User|Assistant)\b\s*[(:]|user$|assistant$)""")
 _USER_LABELS = frozenset({"user", "human", "speaker", "用户"})
+_BARE_LABELS = frozenset({"user", "assistant"})
 _THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "「": "」", "`": "`"}
 _EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
@@ -61,12 +64,14 @@ def parse_labelled(text: str) -> list[Line]:
     """
     lines: list[Line] = []
     goes_on = False
-    for raw in text.splitlines():
+    for raw in _LATE_LABEL.sub("\n", text).splitlines():
         if match := _LABEL.match(raw):
             role: Role = "user" if match["role"].lower() in _USER_LABELS else "assistant"
             tone = (match["tone"] or "").strip().lower() or None
             lines.append(Line(role, match["text"].strip(), tone if role == "assistant" else None))
             goes_on = True
+        elif raw.strip().lower() in _BARE_LABELS or raw.startswith(("User (", "Assistant (")):
+            goes_on = False
         elif raw.strip() and goes_on:
             lines[-1] = replace(lines[-1], text=f"{lines[-1].text} {raw.strip()}".strip())
         elif lines and lines[-1].text:
@@ -126,7 +131,9 @@ def find_faults(lines: Sequence[Line], raw: str, *, num_turns: int, language: st
         return (Reason(code="wrong_turns", detail=f"Wanted {num_turns} turns, user first; got: {', '.join(roles)}."),)
     faults = [fault for i, line in enumerate(wanted) if (fault := _turn_fault(i, line.text, language))]
     if cut and len(lines) <= num_turns and not wanted[-1].text.endswith((".", "!", "?", "…", "。", "！", "？")):
-        faults.append(Reason(code="too_long", detail="The answer was cut at its token limit.", turn_index=num_turns - 1))
+        faults.append(
+            Reason(code="too_long", detail="The answer was cut at its token limit.", turn_index=num_turns - 1)
+        )
     # Counted in the answer as it came: `clean` has taken them out of the lines.
     num_control = sum(_is_control(c) and not c.isspace() for c in raw[:MAX_ANSWER])
     if num_control > MAX_CONTROL_SHARE * len(raw[:MAX_ANSWER]):
@@ -160,7 +167,7 @@ def is_language(text: str, language: str) -> bool:
     if language != "en":
         return True
     words = words_of(text)
-    if sum(c.isascii() for c in letters) < 0.9 * len(letters):
+    if sum(c < "\u0250" for c in letters) < 0.9 * len(letters):
         return False
     # Seven words of English without a single function word do not happen.
     return len(words) < 7 or any(word in _STOP_WORDS for word in words)

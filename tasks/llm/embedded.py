@@ -21,8 +21,14 @@ from contracts.errors import EndpointDown, MissingExtra
 MODEL = "SmolLM2-135M-Instruct"
 NUM_SLOTS = 16
 """Requests decoded together. Measured: 16 give about ten times the tokens per second of one; more give little."""
-SLOT_TOKENS = 2048
-"""Context of one slot; a prompt with four examples takes some 600 tokens."""
+SLOT_TOKENS = 1536
+"""Context of one slot; a prompt for six turns takes some 800 tokens, its answer 256."""
+SAMPLING = {"min_p": 0.1}
+"""Sampling that this small model needs; a recipe's `generate.llm.extra` is laid over it. Penalties on repetition do it
+harm: they punish the very words of the situation."""
+STOP = ("\n\n",)
+"""Where its free text ends: after the dialogue it would go on to talk about it. Other models may open with an empty
+line or think first, so this is its own."""
 PROMPT_CACHE_MIB = 512
 """Prefixes kept in memory (llama.cpp's own default is 8 GiB); 23 KiB a token, so some 40 sets of examples."""
 

@@ -107,8 +107,10 @@ class Endpoint:
         """
         try:
             response = await self._client.with_options(timeout=min(self._timeout, 15.0)).models.with_raw_response.list()
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, httpx2.HTTPError) as error:
             raise self._meaning(error) from None
+        except _Oversized:
+            raise TryAgain("broken", f"the list of models has more than {MAX_BYTES} bytes") from None
         try:
             return {str(m["id"]): _revision(m) for m in json.loads(response.http_response.content)["data"]}
         except (ValueError, KeyError, TypeError):
@@ -125,16 +127,18 @@ class Endpoint:
         try:
             create = self._client.chat.completions.with_raw_response.create
             response = await create(**payload, extra_body=extra or None)
-        except openai.OpenAIError as error:
+        except _Oversized:
+            return Completion(text="", finish_reason="oversized")
+        except (openai.OpenAIError, httpx2.HTTPError) as error:
             if isinstance(error.__cause__, _Oversized):
                 return Completion(text="", finish_reason="oversized")
             raise self._meaning(error) from None
         return _parse(response.http_response.content)
 
-    def _meaning(self, error: openai.OpenAIError) -> Exception:
+    def _meaning(self, error: openai.OpenAIError | httpx2.HTTPError) -> Exception:
         if isinstance(error, openai.APIStatusError):
             return self._meaning_of_status(error.status_code, _excerpt(error), error.response)
-        if isinstance(error, openai.APITimeoutError):
+        if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException)):
             return TryAgain("unreachable", f"no answer within {self._timeout:g} seconds")
         cause = error.__cause__ or error
         return TryAgain("unreachable", f"no connection ({type(cause).__name__}: {str(cause)[:200]})")

@@ -175,7 +175,7 @@ class Limiter:
                 raise self._error from None
             raise
         finally:
-            self._guarded.discard(task)  # type: ignore[arg-type]
+            self._guarded.discard(task)
 
     def _begin(self) -> None:
         # Idle time is nobody's failure, so a call that comes after silence finds the breaker closed.

@@ -29,6 +29,8 @@ class ChatRequest:
     json_schema: Mapping[str, Any] | None = None
     """Binds the answer to this schema."""
     stop: tuple[str, ...] = ()
+    opening: str = ""
+    """How the answer begins; it is part of the completion's text. Only for clients that take one, see there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

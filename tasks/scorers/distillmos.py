@@ -1,7 +1,7 @@
 """DistillMOS: a small network that predicts how natural speech sounds (Stahl and Gamper 2025, arXiv 2502.05356).
 
 The model pads every utterance with zeros to 7.68 s and hears longer ones in overlapping crops. Most utterances of a
-dialogue are shorter, and five sixths of the time goes into convolutions over that padding. Far from speech their
+dialogue are shorter, and most of the time goes into convolutions over that padding. Far from speech their
 output does not depend on the utterance, so here it is computed once when loading, and only the part that holds sound
 is computed for each utterance. Figures equal the package's own to 1e-4 (a test holds that).
 
@@ -80,11 +80,13 @@ class DistillMOS(AudioScorer[_Model]):
 def _one_thread_here() -> None:
     """Bind torch's intra-op work of the calling thread to one core.
 
-    torch.set_num_threads sets OpenMP's count of the calling thread, and besides the default that threads which have
-    not used torch yet will take. The caller puts that default back.
+    torch.set_num_threads sets OpenMP's count of the calling thread, and besides the default that a thread takes at its
+    first use of torch. The caller puts that default back. Asking first is what makes this the thread's first use:
+    otherwise the default, put back meanwhile, would overwrite the 1 later.
     """
     import torch
 
+    torch.get_num_threads()
     torch.set_num_threads(1)
 
 

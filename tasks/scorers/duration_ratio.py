@@ -45,9 +45,7 @@ class DurationRatio:
 
     def __init__(self, *, reference_seconds_per_character: float = 0.065, num_threads: int = 2) -> None:
         if not reference_seconds_per_character > 0:
-            raise ConfigError(
-                f"reference_seconds_per_character must be above 0, got {reference_seconds_per_character}"
-            )
+            raise ConfigError(f"reference_seconds_per_character must be above 0, got {reference_seconds_per_character}")
         self.reference = reference_seconds_per_character
         self.num_threads = num_threads
         self.revision: str = "v1"

@@ -2,11 +2,12 @@
 
 Both sides are normalised first, so that spelling, case, punctuation, numerals and contractions do not count as errors:
 English by Whisper's own English normaliser (Radford et al. 2022, appendix C), any other language by its basic one
-(lower case, no punctuation, no diacritics). The alignment is Levenshtein's, by jiwer.
+(lower case, no punctuation). The alignment is Levenshtein's, by jiwer.
 
     rate = (substitutions + deletions + insertions) / reference length
 
-An empty hypothesis scores 1. A rate may exceed 1 where more is heard than was said. An empty reference cannot be scored.
+An empty hypothesis scores 1. A rate exceeds 1 where much more is heard than was said. An empty reference cannot be
+scored.
 
 CER leaves blanks out on both sides: "good bye" heard as "goodbye" is two word errors and no character error. That makes
 it the fair figure for languages that write no blanks (Chinese, Japanese), and the one to gate them by: WER sees a
@@ -16,6 +17,7 @@ Chinese sentence as a single word, right or wrong.
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import ClassVar, Self
@@ -30,21 +32,23 @@ from tasks.scorers._shared import require, versions
 @cache
 def normalizer(language: str) -> Callable[[str], str]:
     """Whisper's text normaliser for an ISO 639-1 language code."""
-    if language.partition("-")[0] == "en":
+    with warnings.catch_warnings():
+        # The first import compiles the package, whose docstrings hold a bad escape sequence.
+        warnings.filterwarnings("ignore", message="invalid escape sequence", category=SyntaxWarning)
+        warnings.filterwarnings("ignore", message="invalid escape sequence", category=DeprecationWarning)
+        from whisper_normalizer.basic import BasicTextNormalizer
         from whisper_normalizer.english import EnglishTextNormalizer
-
-        english: Callable[[str], str] = EnglishTextNormalizer()
-        return english
-    from whisper_normalizer.basic import BasicTextNormalizer
-
-    basic: Callable[[str], str] = BasicTextNormalizer(remove_diacritics=False)
-    return basic
+    is_english = language.partition("-")[0] == "en"
+    chosen: Callable[[str], str] = EnglishTextNormalizer() if is_english else BasicTextNormalizer()
+    return chosen
 
 
 def normalized(text: str, language: str) -> str:
-    """The text as it is compared: one blank between words, none at the ends."""
+    """The text as it is compared: words of letters and digits, one blank between them, none at the ends."""
     composed = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
-    return " ".join(normalizer(language)(composed).split())
+    words = normalizer(language)(composed).split()
+    # Whisper's English normaliser leaves a lone full stop behind of an ellipsis: "well... I" becomes "well . i".
+    return " ".join(word for word in words if any(character.isalnum() for character in word))
 
 
 class _ErrorRate:
@@ -106,7 +110,7 @@ class WER(_ErrorRate):
 
 
 class CER(_ErrorRate):
-    """Character error rate, blanks left out. Details: substitutions, deletions, insertions, hits, reference_characters."""
+    """Character error rate, blanks aside. Details: substitutions, deletions, insertions, hits, reference_characters."""
 
     name = "cer"
     unit = "characters"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from threading import Lock
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tasks.scorers._shared import AudioScorer
 
 FULL_SCALE = 0.999
 """A sample at or above this is at the rail: 16-bit audio has its maximum at 0.99997."""
+
+_WARNINGS_LOCK = Lock()
+"""pyloudnorm swaps Python's process-wide warning filters while it works; two threads at once could leave them so."""
 
 
 class Clipping(AudioScorer[bool]):
@@ -69,9 +72,6 @@ def integrated_loudness(audio: Audio) -> float:
     """LUFS; -inf for silence."""
     import pyloudnorm
 
-    block = min(0.4, audio.duration)
-    meter = pyloudnorm.Meter(audio.sample_rate, block_size=block)
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        # With no block above the gate, pyloudnorm takes the mean of an empty slice; its answer, -inf, is right.
-        warnings.filterwarnings("ignore", message="Mean of empty slice", category=RuntimeWarning)
+    meter = pyloudnorm.Meter(audio.sample_rate, block_size=min(0.4, audio.duration))
+    with _WARNINGS_LOCK, np.errstate(divide="ignore", invalid="ignore"):
         return float(meter.integrated_loudness(audio.samples.astype(np.float64)))

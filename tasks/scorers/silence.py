@@ -3,8 +3,10 @@
 Speech is found by Silero VAD (the ONNX file that its package carries, driven directly). The package's "sequence" model
 takes all 32 ms frames of an utterance in one call and gets its recurrent state as an input, so threads share a session
 and no state is left behind. Frames become segments by hysteresis, as in the package: speech begins at a probability
-of 0.5 and goes on while it is above 0.35; pauses below 0.1 s and bursts of speech below 0.1 s are passed over. The
-model hears the start of a word late and lets go of its end late; edges are moved by half a frame's measure (see _EDGE).
+of 0.5 and goes on while it is above 0.35; pauses below 0.1 s and bursts of speech below 0.1 s are passed over.
+
+Against speech with known zeros around it, starts were found within 0.07 s and ends 0.00 to 0.09 s late, so a pause
+comes out about 0.06 s short.
 """
 
 from __future__ import annotations

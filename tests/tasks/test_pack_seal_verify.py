@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import webdataset
 from candidates import store_accepted
 
 from contracts.config import CorpusConfig, PackConfig, TargetConfig
@@ -115,28 +116,28 @@ def test_shards_are_even_and_below_the_limit(tmp_path: Path) -> None:
     assert verify_corpus(store, folder(manifest)) == []
 
 
-def test_webdataset_reads_the_samples(sealed: tuple[Path, SealManifest]) -> None:
+READER = """
+import base64, json, sys, webdataset
+for sample in webdataset.WebDataset(sys.argv[1], shardshuffle=False):
+    magic = {k: v[:4].decode("latin-1") for k, v in sample.items() if k.endswith("flac")}
+    print(json.dumps({"key": sample["__key__"], "json": json.loads(sample["json"]), "magic": magic}))
+"""
+
+
+def test_webdataset_reads_the_samples_without_code_of_ours(sealed: tuple[Path, SealManifest], tmp_path: Path) -> None:
     root, manifest = sealed
     shard = next(s for s in manifest.shards if s.num_turns == 4)
-    dataset = webdataset.WebDataset(str(root / folder(manifest) / shard.path), shardshuffle=False)
-    samples = list(dataset)
-    assert [s["__key__"] for s in samples] == list(shard.keys)
-    first = json.loads(samples[0]["json"])
-    assert first["dialogue_id"] == shard.keys[0]
+    command = [sys.executable, "-c", READER, str(root / folder(manifest) / shard.path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    samples = [json.loads(line) for line in out.splitlines()]
+    assert [s["key"] for s in samples] == list(shard.sample_keys)
+    first = samples[0]["json"]
+    assert first["dialogue_id"] == shard.sample_keys[0]
     assert [t["audio"] for t in first["turns"]] == ["t00.flac", "t01.flac", "t02.flac", "t03.flac"]
-    assert {
-        "role",
-        "text",
-        "spoken_text",
-        "emotion",
-        "duration",
-        "sample_rate",
-        "voice_id",
-        "transcript",
-        "scores",
-    } <= set(first["turns"][0])
-    assert {"scenario", "language", "provenance"} <= set(first)
-    assert samples[0]["t03.flac"][:4] == b"fLaC"
+    promised = "role text spoken_text emotion audio duration sample_rate voice_id transcript scores".split()
+    assert set(promised) <= set(first["turns"][0])
+    assert {"dialogue_id", "language", "scenario", "turns", "provenance"} <= set(first)
+    assert samples[0]["magic"]["t03.flac"] == "fLaC"
 
 
 def test_index_has_a_row_per_turn(sealed: tuple[Path, SealManifest]) -> None:
@@ -205,8 +206,9 @@ def test_forged_manifest_hash_does_not_hide_a_swapped_sound(tmp_path: Path) -> N
     manifest = seal(store, record)
     shard = manifest.shards[0]
     path = tmp_path / folder(manifest) / shard.path
-    sounds = {n: d for k, m in read_shard(path.open("rb"), "x") for n, d in ((f"{k}.{s}", b) for s, b in m.items())}
-    keys = list(shard.keys)
+    with path.open("rb") as file:
+        sounds = {f"{key}.{suffix}": data for key, own in read_shard(file, "x") for suffix, data in own.items()}
+    keys = list(shard.sample_keys)
     swap = {f"{keys[0]}.t00.flac": sounds[f"{keys[1]}.t00.flac"]}
     forged = rewrite_tar(path.read_bytes(), lambda name, content: swap.get(name, content))
     path.write_bytes(forged)
@@ -234,11 +236,12 @@ def test_audio_that_changed_since_planning_is_not_packed(tmp_path: Path) -> None
     planned = plan_shards(accepted_candidates(store, range(3)), record.config)
     identity = planned_id(planned)
     write_plan(store, identity, planned)
+    hit = next(i for i, shard in enumerate(planned) if shard.samples[0].key == "d000000")
     audio = tmp_path / layout.audio_key(0)
     audio.write_bytes(flip_byte(audio.read_bytes(), 2000))
     with pytest.raises(DamagedFile, match="was altered"):
-        pack_shard(store.uri, identity, 0)
-    assert not (tmp_path / layout.seal_folder(identity) / planned[0].path).exists()
+        pack_shard(store.uri, identity, hit)
+    assert not (tmp_path / layout.seal_folder(identity) / planned[hit].path).exists()
 
 
 def test_folder_without_a_seal_is_refused(tmp_path: Path) -> None:
