@@ -35,6 +35,8 @@ STAGE_VERSION = 1
 """Part of the stage's fingerprint; raise it when equal answers are no longer read alike."""
 SETTLED = 0.85
 """Merit from which on an answer is not asked for again: one rule may be broken."""
+MAX_LENGTH = 120
+"""Characters per turn that the embedded engine's small model is bounded to in JSON, where it else never ends."""
 MAX_COPIED = 0.6
 """Share of a turn's three-word runs that may also stand in an example, or in the turn before it."""
 
@@ -99,7 +101,7 @@ def _run_round(
             prompt,
             attempt=attempt,
             as_json=last and one.best is None,
-            with_opening=client.takes_openings,
+            small=client.takes_openings,
         )
         for one in open_ones
     ]
@@ -121,14 +123,23 @@ def _raise_if_dead(open_ones: Sequence[_Progress], answers: Sequence[Completion 
 
 
 def build_request(
-    scenario: Scenario, prompt: DialoguePrompt, *, attempt: int, as_json: bool, with_opening: bool = False
+    scenario: Scenario, prompt: DialoguePrompt, *, attempt: int, as_json: bool, small: bool = False
 ) -> ChatRequest:
-    """The completion to ask for at one attempt."""
+    """The completion to ask for at one attempt.
+
+    Args:
+        scenario: what it shall be about.
+        prompt: the prompt file, taken apart.
+        attempt: from 0.
+        as_json: whether to bind the answer to a schema.
+        small: whether the engine is the embedded one, whose small model needs its first words given and its lines
+            bounded.
+    """
     return ChatRequest(
         messages=build_messages(scenario, prompt, attempt=attempt, as_json=as_json),
         seed=attempt_seed(scenario, attempt),
-        json_schema=json_schema(scenario.num_turns) if as_json else None,
-        opening=opening(scenario) if with_opening and not as_json else "",
+        json_schema=json_schema(scenario.num_turns, max_length=MAX_LENGTH if small else None) if as_json else None,
+        opening=opening(scenario) if small and not as_json else "",
     )
 
 

@@ -7,15 +7,14 @@ answered is in the cache before its caller sees it; so whatever ends a run, noth
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from contracts.config import LLMConfig
 from contracts.errors import EndpointDown, EndpointError
@@ -23,10 +22,10 @@ from storage.request_cache import RequestCache
 from tasks.llm.embedded import SAMPLING, STOP, EmbeddedEngine
 from tasks.llm.endpoint import Endpoint, TryAgain
 from tasks.llm.limiter import Limiter
+from tasks.llm.loop_thread import LoopThread
 from tasks.llm.messages import ChatRequest, Completion, RequestFailed, RequestRefused, Usage
 from tasks.llm.retries import Backoff, Tries
 
-T = TypeVar("T")
 _EMBEDDED_TIMEOUT = 900.0
 """Seconds. Nothing can be lost between us and the embedded engine; it is only slow when the cores are busy."""
 
@@ -54,7 +53,7 @@ class LLMClient:
         self._stack = ExitStack()
         self._model, self._revision = "", ""
         self._extra = config.extra if config.base_url else {**SAMPLING, **config.extra}
-        self._loop: asyncio.AbstractEventLoop
+        self._loop: LoopThread
         self._endpoint: Endpoint
         self._limiter: Limiter
 
@@ -76,10 +75,10 @@ class LLMClient:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._loop = _start_loop(stack)
+            self._loop = stack.enter_context(LoopThread("llm-client"))
             self._endpoint = self._open(stack)
-            stack.callback(lambda: self._run(self._endpoint.close()))
-            self._model, self._revision = self._run(self._find_model())
+            stack.callback(lambda: self._loop.run(self._endpoint.close()))
+            self._model, self._revision = self._loop.run(self._find_model())
             self._stack = stack.pop_all()
         return self
 
@@ -87,7 +86,7 @@ class LLMClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         closed = EndpointError("The LLM client was closed while requests were under way.")
-        self._loop.call_soon_threadsafe(self._limiter.end_all, closed)
+        self._loop.soon(lambda: self._limiter.end_all(closed))
         self._stack.close()
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[Completion | Exception]:
@@ -107,7 +106,7 @@ class LLMClient:
                 answers[index] = known
         missing = [index for index in range(len(requests)) if index not in answers]
         if missing:
-            answers.update(zip(missing, self._run(self._all([requests[i] for i in missing])), strict=True))
+            answers.update(zip(missing, self._loop.run(self._all([requests[i] for i in missing])), strict=True))
         return [answers[index] for index in range(len(requests))]
 
     def _open(self, stack: ExitStack) -> Endpoint:
@@ -238,29 +237,3 @@ class LLMClient:
     def _count(self, **more: float) -> None:
         with self._usage_lock:
             self._usage = replace(self._usage, **{k: getattr(self._usage, k) + v for k, v in more.items()})
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise EndpointError("The LLM client was closed while requests were under way.") from None
-        except BaseException:
-            # Ctrl-C in this thread: nobody waits for the answers any more.
-            future.cancel()
-            raise
-
-
-def _start_loop(stack: ExitStack) -> asyncio.AbstractEventLoop:
-    """An event loop in a thread of its own, stopped by the stack."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="llm-client", daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-    stack.callback(stop)
-    return loop

@@ -125,9 +125,15 @@ def json_keys(num_turns: int) -> tuple[str, ...]:
     return (keys[0], "tone", *keys[1:])
 
 
-def json_schema(num_turns: int) -> Mapping[str, Any]:
-    """What binds the last attempt."""
-    properties: dict[str, Any] = {key: {"type": "string"} for key in json_keys(num_turns)}
+def json_schema(num_turns: int, *, max_length: int | None = None) -> Mapping[str, Any]:
+    """What binds the last attempt.
+
+    Args:
+        num_turns: user and assistant turns together.
+        max_length: characters per turn, for engines that can hold a model to it; not all of them know the keyword.
+    """
+    text: dict[str, Any] = {"type": "string"} if max_length is None else {"type": "string", "maxLength": max_length}
+    properties: dict[str, Any] = {key: text for key in json_keys(num_turns)}
     properties["tone"] = {"type": "string", "enum": sorted(emotions().reply_tones)}
     return {
         "type": "object",

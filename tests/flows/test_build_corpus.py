@@ -68,7 +68,7 @@ def test_changed_threshold_decides_again_and_calls_no_engine(pipeline: Pipeline,
     first = pipeline.build()
     before = checked(pipeline, first)
     calls, used = llm.num_calls, uses()
-    second = pipeline.build(target__dialogues=2, accept__gates__duration_ratio__max=1.05)
+    second = pipeline.build(target__dialogues=2, accept__gates__duration_ratio__max=0.99)
     after = checked(pipeline, second)
     assert second != first
     assert (llm.num_calls, uses()) == (calls, used)

@@ -184,10 +184,8 @@ def test_an_opening_is_only_for_engines_that_take_one() -> None:
     prompt = dialogue_prompt(load_prompt("dialogue_en"))
     scenario = candidate().scenario
     assert build_request(scenario, prompt, attempt=0, as_json=False).opening == ""
-    assert build_request(scenario, prompt, attempt=0, as_json=False, with_opening=True).opening.startswith(
-        "User: My cat"
-    )
-    assert build_request(scenario, prompt, attempt=2, as_json=True, with_opening=True).opening == ""
+    assert build_request(scenario, prompt, attempt=0, as_json=False, small=True).opening.startswith("User: My cat")
+    assert build_request(scenario, prompt, attempt=2, as_json=True, small=True).opening == ""
 
 
 def test_missing_weights_are_named_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
