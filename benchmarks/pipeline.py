@@ -61,6 +61,22 @@ class PipelineBench(Record):
     accepted_audio_seconds: float
     accepted_audio_seconds_per_wall_second: float
 
+    def print(self, console: Console) -> None:
+        """The benchmark for a person."""
+        table = Table(box=None, padding=(0, 2))
+        for column in ("engine", "alone s", "busy in the pipeline s", "share of wall"):
+            table.add_column(column, justify="left" if column == "engine" else "right")
+        for name in sorted(self.alone, key=lambda n: -self.alone[n]):
+            busy, share = self.busy.get(name, 0.0), self.wall_share.get(name, 0.0)
+            table.add_row(name, f"{self.alone[name]:.1f}", f"{busy:.1f}", f"{100 * share:.0f} %")
+        console.print(table)
+        console.print(
+            f"pipeline {self.wall_seconds:.1f} s (+ {self.server_start_seconds:.1f} s for Prefect to start), engines "
+            f"alone {self.engines_alone_seconds:.1f} s, no engine busy for {self.orchestration_seconds:.1f} s\n"
+            f"{self.accepted_audio_seconds_per_wall_second:.2f} accepted audio seconds per wall second\n"
+            f"efficiency {self.efficiency:.2f}"
+        )
+
 
 def measure(recipe: str | None = None) -> PipelineBench:
     """Run the benchmark; takes minutes.
@@ -168,20 +184,3 @@ def _items(store: LocalStore, candidates: Sequence[Candidate]) -> list[ScoringIt
         for u, a in zip(c.utterances, c.assessments, strict=True)
         if u.audio
     ]
-
-
-def print_result(result: PipelineBench, console: Console) -> None:
-    """The benchmark for a person."""
-    table = Table(box=None, padding=(0, 2))
-    for column in ("engine", "alone s", "busy in the pipeline s", "share of wall"):
-        table.add_column(column, justify="left" if column == "engine" else "right")
-    for name in sorted(result.alone, key=lambda n: -result.alone[n]):
-        busy, share = result.busy.get(name, 0.0), result.wall_share.get(name, 0.0)
-        table.add_row(name, f"{result.alone[name]:.1f}", f"{busy:.1f}", f"{100 * share:.0f} %")
-    console.print(table)
-    console.print(
-        f"pipeline {result.wall_seconds:.1f} s (+ {result.server_start_seconds:.1f} s for Prefect to start), engines "
-        f"alone {result.engines_alone_seconds:.1f} s, no engine busy for {result.orchestration_seconds:.1f} s\n"
-        f"{result.accepted_audio_seconds_per_wall_second:.2f} accepted audio seconds per wall second\n"
-        f"efficiency {result.efficiency:.2f}"
-    )

@@ -243,24 +243,30 @@ def report(run: RunDir) -> None:
         _out().print(f"{name:<12} {place}")
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed by ratios within one run.")
-app.add_typer(bench, name="bench")
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Which benchmark: pipeline.")],
+    as_json: Json = False,
+) -> None:
+    """Measure speed by ratios within one run; takes minutes.
 
-
-@bench.command("pipeline")
-def bench_pipeline(as_json: Json = False) -> None:
-    """How much of the engines' own speed the pipeline keeps: efficiency = engines alone / pipeline.
-
-    Builds a small fixed recipe with all stages overlapping, then gives the same batches to the same engines back to
-    back, alone with all cores, and compares.
+    `pipeline`: how much of the engines' own speed the pipeline keeps. Builds a small fixed recipe with all stages
+    overlapping, then gives the same batches to the same engines back to back, alone with all cores, and compares:
+    efficiency = engines alone / pipeline.
     """
-    from benchmarks.pipeline import measure, print_result
+    from importlib.metadata import entry_points
 
-    result = measure()
+    from contracts.errors import UnknownPlugin
+
+    # By entry point, since benchmarks stand above flows and may import it, not the other way round.
+    known = {point.name: point for point in entry_points(group="s2s.benchmarks")}
+    if name not in known:
+        raise UnknownPlugin("benchmarks", name, known)
+    result = known[name].load()()
     if as_json:
         _print_json(result.model_dump(mode="json"))
     else:
-        print_result(result, _out())
+        result.print(_out())
 
 
 def _err() -> Console:

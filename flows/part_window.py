@@ -169,6 +169,6 @@ class BarrenRun(S2SError):
         reasons = ", ".join(f"{code} {count}" for code, count in list(rejected.items())[:5])
         super().__init__(
             f"None of the first {parts} parts brought a single accepted dialogue, so the run was ended. They were "
-            f"rejected for: {reasons}. Mend that (an engine, the prompt, a gate that nothing can pass) and run the same "
-            "command again, or raise run.give_up_after."
+            f"rejected for: {reasons}. Mend that (an engine, the prompt, a gate that nothing can pass) and run the "
+            "same command again, or raise run.give_up_after."
         )

@@ -19,6 +19,10 @@ from contracts.records import STAGES, StageName
 from tasks.stage import StageOutcome
 
 
+SHOWN: tuple[StageName, ...] = ("generate", "synthesize", "assess", "accept")
+"""Stages that take time, for the one-line form."""
+
+
 class BuildProgress:
     """What is known of a build while it runs; thread-safe."""
 
@@ -70,9 +74,10 @@ class BuildProgress:
         target = self.config.target
         goal = f"{target.dialogues} dialogues" if target.dialogues else f"{target.hours} h"
         eta = "" if self.eta is None else f", about {clock(self.eta)} to go"
+        parts = ", ".join(f"{stage} {self.parts_done[stage]}" for stage in SHOWN if self.parts_done[stage])
         return (
             f"{clock(self.elapsed)}  {self.accepted} accepted of {self.candidates} decided "
-            f"({self.accepted_seconds / 3600:.3f} h), target {goal}{eta}"
+            f"({self.accepted_seconds / 3600:.3f} h), target {goal}{eta}" + (f"; parts done: {parts}" if parts else "")
         )
 
 

@@ -16,7 +16,7 @@ from prompts import load_prompt, taxonomy_sha256
 from tasks.accept_dialogues import accept_dialogues
 from tasks.assess_speech import assess
 from tasks.cast_voices import cast_voices
-from tasks.generate_dialogues import generate_dialogues
+from tasks.generate_dialogues import STAGE_VERSION, generate_dialogues
 from tasks.llm.embedded import EmbeddedEngine
 from tasks.plan_scenarios import plan_scenarios
 from tasks.screen_dialogues import screen_dialogues
@@ -108,7 +108,7 @@ PIPELINE: Mapping[StageName, Stage] = {
     stage.name: stage
     for stage in (
         Stage(name="plan", version=1, identity=_plan_identity, run=_plan),
-        Stage(name="generate", version=1, identity=_generate_identity, run=_generate),
+        Stage(name="generate", version=STAGE_VERSION, identity=_generate_identity, run=_generate),
         Stage(
             name="screen",
             version=1,
