@@ -20,7 +20,7 @@ test: $(VENV)/.test  ## Run the tests.
 test-slow: $(VENV)/.test  ## Tests that take minutes.
 	$(BIN)/pytest -m slow
 
-test-services: $(VENV)/.test  ## Tests that start servers of their own on loopback.
+test-services: $(VENV)/.services  ## Tests that start servers of their own on loopback (ffmpeg wanted: apt-get install ffmpeg).
 	$(BIN)/pytest -m services
 
 lint: $(VENV)/.test  ## ruff, mypy, import-linter.
@@ -44,6 +44,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/uv
 
 $(VENV)/.test: $(VENV)/.demo
 	$(UV) install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo,test]'
+	@touch $@
+
+$(VENV)/.services: $(VENV)/.test
+	$(UV) install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo,test,hub]'
 	@touch $@
 
 clean:  ## Remove the environment and caches; runs stay.

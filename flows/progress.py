@@ -18,7 +18,6 @@ from contracts.config import CorpusConfig
 from contracts.records import STAGES, StageName
 from tasks.stage import StageOutcome
 
-
 SHOWN: tuple[StageName, ...] = ("generate", "synthesize", "assess", "accept")
 """Stages that take time, for the one-line form."""
 

@@ -46,6 +46,8 @@ _SIGNS = (
         r"\bhere(?:'s| is| are) (?:a|an|the|your|my) (?:\w+ ){0,3}(?:dialogue|conversation|response|reply|turn)\b"
         r"|\b(?:the|this) (?:scenario|dialogue|speaker's emotion|user's (?:turn|emotion|tone|message))\b"
         r"|\b(?:emotion|feeling|intensity|situation|what happened|who speaks|topic|style|tone|spoken_text|role)\s*[:=]"
+        # Small models fall out of the dialogue and talk about it.
+        r"|\bthe (?:user|speaker)(?:'s)?\b"
         r"|\bparalinguistic\b|\brole-?play\b",
     ),
 )

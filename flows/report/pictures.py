@@ -77,7 +77,7 @@ def score_picture(candidates: Sequence[Candidate]) -> bytes:
         axes: Axes = figure.add_subplot(-(-len(values) // 3), 3, place)
         edges = np.histogram_bin_edges(np.array(sides[True] + sides[False]), bins=24)
         axes.hist([sides[True], sides[False]], bins=list(edges), stacked=True, color=[KEPT, LOST])
-        axes.set_title(name, fontsize=8)
+        axes.set_title(f"{name} (blue: accepted, red: rejected)", fontsize=7)
         axes.tick_params(labelsize=7)
     figure.tight_layout()
     return _png(figure)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import subprocess
+import sys
 import tarfile
+from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import soundfile
 
-from flows.recipes import load_recipe
+from flows.recipes import load_recipe, parse_settings
 from flows.report import write_report
 from flows.status import read_status
 from storage import layout
@@ -72,3 +77,54 @@ def test_report_draws_pictures_and_a_page_with_sound(built: Path) -> None:
     assert page.count("<audio") >= 6
     for source in {line.split('src="')[1].split('"')[0] for line in page.splitlines() if "<audio" in line}:
         assert (built / "report" / source).read_bytes()[:4] == b"fLaC"
+
+
+def readme_commands() -> list[str]:
+    """Every `s2s` command in the README's shell blocks, continued lines joined."""
+    text = Path(__file__).parents[2].joinpath("README.md").read_text().replace("\\\n", " ")
+    blocks = text.split("```bash\n")[1:]
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.split("```")[0].splitlines()]
+    return [line for line in lines if line.startswith("s2s ")]
+
+
+def test_readme_commands_work(built: Path, tmp_path: Path) -> None:
+    """Each is run on the small demo; `build` and `bench` take minutes, so of those the words are checked."""
+    commands = readme_commands()
+    assert {c.split()[1] for c in commands} == set(
+        "doctor plugins recipes say build status verify report bench".split()
+    )
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if words[0] == "build":
+            settings = parse_settings(word for flag, word in pairwise(words) if flag == "--set")
+            assert load_recipe(words[1], settings).name == words[1]
+        elif words[0] == "bench":
+            assert entry_points(group="s2s.benchmarks")[words[1]].load()
+        else:
+            words = [str(built) if word == "runs/demo" else word for word in words]
+            done = subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=tmp_path, capture_output=True)
+            assert done.returncode == 0, (command, done.stderr.decode()[-2000:])
+    assert (tmp_path / "hello.wav").read_bytes()[:4] == b"RIFF"
+
+
+def test_one_changed_byte_makes_verify_exit_1_and_name_the_shard(built: Path) -> None:
+    shard = next(built.glob("seals/*/*/*.tar"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    whole = shard.read_bytes()
+    shard.write_bytes(bytes(data))
+    try:
+        done = subprocess.run([sys.executable, "-m", "flows.cli", "verify", str(built)], capture_output=True)
+    finally:
+        shard.write_bytes(whole)
+    assert done.returncode == 1
+    assert shard.name.encode() in done.stderr
+
+
+def test_status_json_has_what_programs_rely_on(built: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "status", str(built), "--json"], capture_output=True, check=True
+    )
+    status = json.loads(done.stdout)
+    assert {"state", "seal", "candidates", "accepted", "rejected", "accepted_hours"} <= set(status)
+    assert status["candidates"] == status["accepted"] + sum(status["rejected"].values())

@@ -83,6 +83,7 @@ def test_a_good_dialogue_gets_a_spoken_text_on_every_turn() -> None:
         ("prompt_leak", "The emotion: frustrated, and I am late again"),
         ("refusal", "I'm sorry, but I can't help with that."),
         ("refusal", "I cannot fulfill this request today."),
+        ("prompt_leak", "The user is not only the speaker but also the assistant."),
         ("assistant_speak", "As an AI language model, I hear you there."),
         ("assistant_speak", "I'm just a computer program, but I am glad."),
         ("repetition", "I want to go home, I want to go home now."),
