@@ -65,8 +65,9 @@ class BuildProgress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go at the pace so far; None while nothing is accepted."""
-        return self.elapsed * (1 - self.share) / self.share if self.share else None
+        """Seconds to go at the pace so far, to the target or the end of the budget; None while nothing is decided."""
+        done = max(self.share, self.candidates / self.config.target.max_candidates)
+        return self.elapsed * (1 - done) / done if done else None
 
     def line(self) -> str:
         """Everything in one line."""

@@ -47,7 +47,7 @@ _SIGNS = (
         r"|\b(?:the|this) (?:scenario|dialogue|speaker's emotion|user's (?:turn|emotion|tone|message))\b"
         r"|\b(?:emotion|feeling|intensity|situation|what happened|who speaks|topic|style|tone|spoken_text|role)\s*[:=]"
         # Small models fall out of the dialogue and talk about it.
-        r"|\bthe (?:user|speaker)(?:'s)?\b"
+        r"|\bthe (?:user|speaker)(?:'s)? (?:is|was|has|feels|says|wants|asks|assistant)\b"
         r"|\bparalinguistic\b|\brole-?play\b",
     ),
 )

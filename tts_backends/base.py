@@ -40,7 +40,7 @@ SILENT_PEAK = 1e-3
 """An utterance whose loudest sample is below this (-60 dBFS) holds no speech."""
 RATE_LIMITS = (0.5, 2.0)
 """Speaking rates that the neural engines bear; beyond them words get lost."""
-INSTALL = "make install  (or: uv pip install 'opens2s-forge[demo]')"
+INSTALL = "make install"
 
 
 class LocalBackend(ABC):

@@ -22,7 +22,7 @@ from contracts.errors import ConfigError, MissingExtra
 from contracts.protocols import ScoringItem
 from contracts.records import Score
 
-DEMO_EXTRA = "uv pip install 'opens2s-forge[demo]'"
+DEMO_EXTRA = "make install"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
