@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from contracts.config import CorpusConfig
-from contracts.errors import NotARun
+from contracts.errors import NotARun, RecipeError
 from contracts.plugins import create
 from contracts.records import StageName
 from prompts import load_prompt
@@ -45,6 +45,13 @@ def validate_recipe(config: CorpusConfig) -> None:
     create("asr_backends", config.assess.asr)
     for spec in config.assess.scorers:
         create("scorers", spec)
+    measured = {spec.name for spec in config.assess.scorers}
+    for figure in config.accept.gates:
+        if figure.partition(".")[0] not in measured:
+            raise RecipeError(
+                f"accept.gates.{figure}: no scorer of this recipe measures it, so nothing could pass. Add it to "
+                f"assess.scorers, or gate one of: {', '.join(sorted(measured))}."
+            )
 
 
 def check_engines(config: CorpusConfig) -> None:

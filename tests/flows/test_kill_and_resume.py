@@ -82,6 +82,7 @@ def test_second_process_on_the_same_directory_is_refused_with_words(pipeline: Pi
         ("plan.part_sise=3", 2, b"did you mean part_size"),
         ("generate.llm.base_url=http://127.0.0.1:9/v1", 1, b"127.0.0.1:9"),
         ("cast.assistant_voice=tone/nobody", 2, b"tone/nobody"),
+        ("accept.gates.wre={max: 0.1}", 2, b"accept.gates.wre: no scorer of this recipe measures it"),
         ("assess.asr=whisperx", 2, b"No asr_backends plugin named 'whisperx'; choose one of"),
     ],
 )
