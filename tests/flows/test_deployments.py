@@ -73,7 +73,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 def prefect(environment: dict[str, str], *words: str, cwd: Path = ROOT) -> str:
-    done = subprocess.run([*PREFECT, *words], env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+    command = [*PREFECT, "--no-prompt", *words]
+    env = {**environment, "PWD": str(cwd)}
+    done = subprocess.run(
+        command, env=env, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=400
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
