@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from flows import prefect_settings
 
 prefect_settings.apply()
 
+from more_itertools import batched  # noqa: E402
 from prefect import flow  # noqa: E402  (the settings above must be there first)
 from prefect.events import emit_event  # noqa: E402
 
@@ -34,6 +34,9 @@ from tasks.engine_room import engine_room  # noqa: E402
 from tasks.funnel import Funnel, read_funnel  # noqa: E402
 from tasks.pack_shards import accepted_candidates, plan_shards, planned_id, write_plan  # noqa: E402
 from tasks.seal_corpus import seal_corpus  # noqa: E402
+
+SHARDS_AT_ONCE = 16
+"""Tars that are open for writing at the same time."""
 
 
 @flow(name="build-corpus", flow_run_name="build {recipe} in {out}", persist_result=False)
@@ -90,8 +93,9 @@ def pack_and_seal(store: ObjectStore, record: RunRecord, config: CorpusConfig, f
     if _sealed_already(store, seal):
         return seal
     write_plan(store, seal, planned)
-    packed = pack_task(config.run).map(store.uri, seal, list(range(len(planned))))
-    shards: Sequence[ShardManifest] = packed.result()
+    pack, shards = pack_task(config.run), list[ShardManifest]()
+    for window in batched(range(len(planned)), SHARDS_AT_ONCE):
+        shards += pack.map(store.uri, seal, list(window)).result()
     manifest = seal_corpus(store, record, seal=seal, shards=shards, funnel=funnel)
     emit_event(
         event="corpus.sealed",

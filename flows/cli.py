@@ -58,15 +58,16 @@ def build(
     * `s2s build my.yaml --out runs/x --set generate.llm.base_url=http://127.0.0.1:8000/v1`
     """
     from flows.recipes import load_recipe, parse_settings
+    from tasks.begin_run import validate_recipe
 
     parsed = parse_settings(settings or [])
-    load_recipe(recipe, parsed)  # A wrong recipe is refused in a second, before Prefect and the engines are imported.
+    validate_recipe(load_recipe(recipe, parsed))  # A wrong recipe is refused before Prefect is started.
     _err().print("Starting Prefect and the pipeline ...", style="dim")
-    from flows.build_corpus import build_corpus
+    from flows.command import run_build
     from flows.status import print_status, read_status
     from storage.object_store import open_store
 
-    build_corpus(recipe=recipe, out=out, settings=parsed)
+    run_build(recipe, out, parsed)
     status = read_status(open_store(out))
     print_status(status, _out())
     _next_steps(out, bool(status.seal))
@@ -180,7 +181,7 @@ def plugins(as_json: Json = False) -> None:
         return
     table = Table(box=None, padding=(0, 2))
     for column in ("group", "plugin", "runs here", "capabilities", "detail"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         can = row.get("capabilities")
         told = (
@@ -219,7 +220,9 @@ def say(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .wav, .flac or .ogg.")],
     backend: Annotated[str, typer.Option("--backend", "-b", help="TTS backend, see `s2s plugins`.")] = "kokoro",
     voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice; its first one when not given.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Speaking rate, 1.0 is the voice's own.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Speaking rate, 1.0 is the voice's own.", min=0.25, max=4.0)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of what is random in the engine.")] = 0,
 ) -> None:
     """Let a voice say something and write it to a file.
@@ -274,7 +277,7 @@ def _err() -> Console:
 
 
 def main() -> NoReturn:
-    """Entry point: errors of ours become one clear message and exit code 2, an interrupt 130."""
+    """Entry point: errors of ours become one clear message and exit code 2 (wrong request) or 1."""
     from contracts.errors import ConfigError, S2SError
 
     try:
@@ -282,9 +285,6 @@ def main() -> NoReturn:
     except S2SError as error:
         _err().print(f"[bold red]error:[/] {_plain(error)}")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except KeyboardInterrupt:
-        _err().print("Interrupted. Run the same command again to go on.")
-        sys.exit(130)
     sys.exit(0)
 
 

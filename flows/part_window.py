@@ -71,7 +71,8 @@ class PartWindow:
             settlement = self._settled()
             if settlement is not None and not self._chains:
                 return settlement
-            while settlement is None and self._wants_more():
+            # With nothing under way a part is begun whatever the estimate says: waiting would have no end.
+            while settlement is None and (self._wants_more() or not self._chains):
                 self._begin(self._next)
                 self._next += 1
             self._collect(self._ended.get())
@@ -88,8 +89,10 @@ class PartWindow:
         chain[STAGES[-1]].add_done_callback(lambda _: self._ended.put(part))
 
     def _stage_done(self, future: PrefectFuture[StageOutcome]) -> None:
-        if future.state.is_completed():
-            self._on_stage(future.result())
+        # Not `future.state`: until the result was asked for, that is what the API knows, and it lags behind.
+        outcome = future.result(raise_on_failure=False)
+        if isinstance(outcome, StageOutcome):
+            self._on_stage(outcome)
 
     def _collect(self, part: int) -> None:
         chain = self._chains.pop(part)

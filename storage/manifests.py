@@ -106,10 +106,13 @@ def read_rows(store: ObjectStore, part: int, stage: StageName) -> list[Candidate
     """The candidates after a stage.
 
     Raises:
-        DamagedFile: a line is no Candidate.
+        DamagedFile: they are missing, or a line is no Candidate.
     """
     key = layout.rows_key(part, stage)
-    lines = store.read(key).splitlines()
+    try:
+        lines = store.read(key).splitlines()
+    except FileNotFoundError:
+        raise DamagedFile(f"{key} is missing; run the same build again, it is made anew.") from None
     try:
         return [Candidate.model_validate_json(line) for line in lines]
     except ValidationError as error:

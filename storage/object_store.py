@@ -25,6 +25,7 @@ import psutil
 from contracts.errors import ConfigError, NoSpace, NotWritable, RunLocked, StorageError
 
 SCRATCH = ".tmp"
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT}
 LOCK = "run.lock"
 HOLDER = "run.holder"
 
@@ -32,14 +33,15 @@ HOLDER = "run.holder"
 class HashingWriter:
     """A binary file that knows the sha256 and the length of what went through it."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._hash, self._size = file, hashlib.sha256(), 0
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path, self._hash, self._size = file, path, hashlib.sha256(), 0
 
     def write(self, data: bytes, /) -> int:
         """Write all of data."""
         self._hash.update(data)
         self._size += len(data)
-        return self._file.write(data)
+        with explained("writing", self._path):
+            return self._file.write(data)
 
     def tell(self) -> int:
         """Bytes written so far."""
@@ -126,19 +128,17 @@ def explained(what: str, path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into errors that say what to do."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        if isinstance(error, StorageError):
+        if isinstance(error, StorageError) or (isinstance(error, FileNotFoundError) and what == "reading"):
             raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(
                 f"No disk space left while {what} {path}. Nothing half-written was kept: free some space and run the "
                 "same command again, it goes on where it stopped."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        if what != "reading" and error.errno in REFUSALS:
             raise NotWritable(
-                f"Cannot write {path} while {what} it: {error.strerror}. Choose a directory that you may write to."
+                f"Cannot write {path}: {error.strerror}. Choose a directory that you may write to."
             ) from error
         raise StorageError(f"{error.strerror or error} while {what} {path}.") from error
 
@@ -202,20 +202,23 @@ class LocalStore:
 
     @contextmanager
     def writer(self, key: str) -> Iterator[HashingWriter]:
-        """See ObjectStore."""
+        """See ObjectStore. Only what the store itself does is explained as a fault of writing."""
         target = self.path(key)
         scratch = self.root / SCRATCH / uuid4().hex
         with explained("writing", target):
             scratch.parent.mkdir(parents=True, exist_ok=True)
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with scratch.open("wb") as file:
-                    yield HashingWriter(file)
+            file = scratch.open("wb")
+        try:
+            with file:
+                yield HashingWriter(file, target)
+                with explained("writing", target):
                     file.flush()
                     os.fsync(file.fileno())
+            with explained("writing", target):
                 os.replace(scratch, target)
-            finally:
-                scratch.unlink(missing_ok=True)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def delete(self, key: str) -> None:
         """See ObjectStore."""
@@ -271,8 +274,8 @@ def read_text(uri: str) -> str:
         FileNotFoundError: there is none.
         StorageError: it is no UTF-8 text, or cannot be read.
     """
-    folder, _, name = uri.rpartition("/")
+    path = Path(uri.removeprefix("file://"))
     try:
-        return open_store(folder or ".").read(name).decode("utf-8")
+        return open_store(str(path.parent)).read(path.name or ".").decode("utf-8")
     except UnicodeDecodeError as error:
         raise StorageError(f"{uri} is no UTF-8 text: {error.reason} at byte {error.start}.") from error

@@ -73,8 +73,8 @@ def read_run(store: ObjectStore) -> RunRecord:
     except ValidationError as error:
         problem = error.errors()[0]
         raise NotARun(
-            f"{store.uri}/{layout.RUN} cannot be read: {problem['msg']} at {'.'.join(map(str, problem['loc']))}. "
-            "It may be of another version of this program; build into a new directory."
+            f"{store.uri}/{layout.RUN} cannot be read: {problem['msg']}. It is damaged or of another version of "
+            "this program. Where it is damaged, delete it and run the same build again: finished parts are kept."
         ) from error
 
 

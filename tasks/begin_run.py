@@ -91,6 +91,8 @@ def begin_run(store: ObjectStore, config: CorpusConfig) -> RunRecord:
         updated_at=now(),
         num_parts=num_parts(config),
         seconds=before.seconds if before else 0.0,
+        # An earlier seal stays good until another takes its place.
+        seal=before.seal if before else None,
     )
     write_run(store, record)
     return record

@@ -47,14 +47,15 @@ class Funnel(Record):
         return self.accepted / self.candidates if self.candidates else 0.0
 
 
+def decided_parts(store: ObjectStore, parts: Iterable[int]) -> dict[int, list[StageManifest]]:
+    """Those of these parts that have been through every stage, with their manifests in the order of the stages."""
+    found = {part: [m for m in (read_manifest(store, part, s) for s in STAGES) if m] for part in parts}
+    return {part: own for part, own in found.items() if len(own) == len(STAGES)}
+
+
 def read_funnel(store: ObjectStore, parts: Iterable[int]) -> Funnel:
     """The funnel over those of these parts that are decided."""
-    decided = []
-    for part in parts:
-        own = [m for m in (read_manifest(store, part, stage) for stage in STAGES) if m]
-        if len(own) == len(STAGES):
-            decided.append(own)
-    return funnel_of(decided)
+    return funnel_of(decided_parts(store, parts).values())
 
 
 def funnel_of(parts: Iterable[list[StageManifest]]) -> Funnel:

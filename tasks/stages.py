@@ -42,7 +42,7 @@ def llm_identity(config: LLMConfig) -> str:
     """The LLM as the recipe names it; what the endpoint says of itself stands in each dialogue."""
     if config.base_url is None:
         return EmbeddedEngine().revision
-    return config.model or "the first model that the endpoint lists"
+    return config.model or f"the first model that {config.base_url} lists"
 
 
 def engine_revisions(config: CorpusConfig) -> dict[str, str]:
@@ -65,7 +65,8 @@ def _plan_identity(config: CorpusConfig) -> Any:
 
 def _generate_identity(config: CorpusConfig) -> Any:
     prompt = load_prompt(config.generate.prompt).sha256
-    return [config.generate, llm_identity(config.generate.llm), prompt, taxonomy_sha256("emotions")]
+    words = [taxonomy_sha256(name) for name in ("emotions", "ages")]
+    return [config.generate, llm_identity(config.generate.llm), prompt, words]
 
 
 def _cast_identity(config: CorpusConfig) -> Any:

@@ -51,6 +51,7 @@ def verify_corpus(store: ObjectStore, folder: str, tick: Callable[[], None] = la
         faults += _shard_faults(store, expected[within(folder, shard.path)], shard, contents, turns)
         tick()
     faults += _duplicate_faults(manifest)
+    faults += _total_faults(store, folder, manifest, turns)
     if not faults:
         faults += _index_faults(store, folder, turns) + _leaks(turns)
         if seal_id(contents) != manifest.seal:
@@ -110,6 +111,21 @@ def _sample_faults(key: str, members: Members, shard: ShardManifest, turns: Turn
         yield str(error)
     except (KeyError, TypeError, ValueError) as error:
         yield f"{key}: its JSON or its members are not those of a sample ({type(error).__name__}: {error})"
+
+
+def _total_faults(store: ObjectStore, folder: str, manifest: SealManifest, turns: Turns) -> list[str]:
+    faults = []
+    known = {entry.key for entry in manifest.entries(folder)}
+    for key in store.list(folder):
+        if key.endswith(".tar") and key not in known:
+            faults.append(f"{key} lies in the corpus and is not in its manifest")
+    counted = (len({dialogue for dialogue, _ in turns}), len(turns))
+    if counted != (manifest.num_dialogues, manifest.num_turns) and not faults:
+        faults.append(
+            f"the manifest counts {manifest.num_dialogues} dialogues and {manifest.num_turns} turns, the shards have "
+            f"{counted[0]} and {counted[1]}"
+        )
+    return faults
 
 
 def _duplicate_faults(manifest: SealManifest) -> list[str]:

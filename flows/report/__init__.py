@@ -17,6 +17,8 @@ from flows.status import Status, read_status
 from storage import layout, manifests
 from storage.audio_files import read_audio, read_flac
 from storage.object_store import ObjectStore, open_store
+from storage.run_directory import read_run
+from tasks.funnel import decided_parts
 
 NUM_ACCEPTED, NUM_REJECTED = 18, 6
 """Dialogues on the page."""
@@ -30,7 +32,7 @@ def write_report(run: str) -> dict[str, str]:
     """
     store = open_store(run)
     status = read_status(store)
-    candidates = list(_decided(store, status))
+    candidates = list(_decided(store))
     accepted = stratified([c for c in candidates if c.accepted], NUM_ACCEPTED)
     rejected = stratified([c for c in candidates if not c.alive and c.assessments], NUM_REJECTED)
     pictures = {"funnel": funnel_picture(status.funnel), "scores": score_picture(candidates)}
@@ -45,15 +47,10 @@ def write_report(run: str) -> dict[str, str]:
     return {"listen": f"{store.uri}/{page}", **places}
 
 
-def _decided(store: ObjectStore, status: Status) -> Iterator[Candidate]:
-    seen = 0
-    part = 0
-    while seen < status.candidates:
-        if manifests.read_manifest(store, part, "accept"):
-            rows = manifests.read_rows(store, part, "accept")
-            seen += len(rows)
-            yield from rows
-        part += 1
+def _decided(store: ObjectStore) -> Iterator[Candidate]:
+    record = read_run(store)
+    for part in decided_parts(store, range(record.parts_used or record.num_parts)):
+        yield from manifests.read_rows(store, part, "accept")
 
 
 def stratified(candidates: Sequence[Candidate], count: int) -> list[Candidate]:

