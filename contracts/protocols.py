@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from contracts.audio import Audio
 from contracts.records import Delivery, Score, Utterance, Voice
 
-Control = Literal["rate", "pitch", "pitch_range", "energy"]
+Control = Literal["rate", "pitch", "pitch_range", "energy", "expressiveness"]
+CONTROLS: tuple[Control, ...] = get_args(Control)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,39 @@ class Voice(Record):
     """Where the voice comes from: package, file or blend."""
     reference: str | None = None
     """Reference clip, for cloning backends."""
+    reference_text: str | None = None
+    """What is said in the reference clip."""
+    sha256: str | None = None
+    """Of what makes the voice: the recipe of a blend, or the reference clip."""
+
+
+class Prosody(Record):
+    """How an utterance sounds, in the figures by which feelings differ; see tasks/prosody.py for how they are taken."""
+
+    f0: float | None
+    """Hz, geometric mean over the voiced frames; None when nothing is voiced."""
+    f0_range: float | None
+    """Semitones, standard deviation of F0 over the voiced frames."""
+    rate: float
+    """Letters and digits of the text per second, from the first to the last audible sample."""
+    loudness: float
+    """LUFS (ITU-R BS.1770), integrated."""
+
+
+class VoiceCard(Record):
+    """What was measured of a voice on the probe sentences: its own neutral, against which deliveries are judged."""
+
+    voice: Voice
+    neutral: Prosody
+    """Mean over the probes, as the backend renders them, before any finishing."""
+    vocal_tract: float | None = None
+    """Centimetres, estimated from the formants of the probes."""
+    mos: float
+    """DistillMOS, mean over the probes."""
+    wer: float
+    """Word error rate over all words of the probes."""
+    recipe: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """How the backend makes this voice, where it is made and not found: numbers by name."""
 
 
 class Delivery(Record):
@@ -115,6 +148,8 @@ class Delivery(Record):
     """Spread of F0 around its mean."""
     energy: float | None = None
     """Loudness as a factor of amplitude."""
+    expressiveness: float | None = None
+    """How far the voice's own manner of speaking stands out from the mean of all voices."""
     unrendered: tuple[str, ...] = ()
     """Controls that this emotion asks for and the cast backend does not have: said here, never flattened in silence."""
 
@@ -127,6 +162,29 @@ class AudioRef(Record):
     size: int
     sha256: str
     """Of the encoded bytes (FLAC)."""
+
+
+class Augmentation(Record):
+    """A room or a line that was laid over a user's turn, with what it takes to tell which."""
+
+    kind: Literal["room", "telephone"]
+    parameters: dict[str, float]
+
+
+class Finish(Record):
+    """What was done to an utterance between the engine and the file."""
+
+    trimmed: float = Field(ge=0)
+    """Seconds of silence cut off both ends."""
+    pause: float = Field(ge=0)
+    """Seconds of silence put after the speech."""
+    gain: float
+    """dB by which it was made louder."""
+    loudness: float | None
+    """LUFS that a neutral delivery is brought to; this one differs from it by its own energy. None: left alone."""
+    peak_limited: bool
+    """True when the peak limit left it quieter than it should be."""
+    augmentations: tuple[Augmentation, ...] = ()
 
 
 class Utterance(Record):
@@ -150,6 +208,7 @@ class Utterance(Record):
     """Seconds."""
     sample_rate: int | None = None
     """Hz."""
+    finish: Finish | None = None
 
 
 class Score(Record):

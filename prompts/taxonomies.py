@@ -133,6 +133,7 @@ class Controls(Config):
     pitch: float = Field(default=1.0, gt=0)
     pitch_range: float = Field(default=1.0, gt=0)
     energy: float = Field(default=1.0, gt=0)
+    expressiveness: float = Field(default=1.0, gt=0)
 
 
 class Deliveries(Taxonomy):

@@ -14,13 +14,11 @@ from collections.abc import Mapping, Sequence
 import prompts
 from contracts.config import CastConfig, CorpusConfig
 from contracts.errors import RecipeError
-from contracts.protocols import Capabilities, Control
+from contracts.protocols import CONTROLS, Capabilities
 from contracts.records import Candidate, Delivery, Scenario, Split, Turn, Utterance, Voice
 from prompts.taxonomies import Controls
 from tasks.decks import Deck, stable_int, stable_unit
 from tasks.voice_pools import SPLITS, assistant_voice, user_voices, voice_pools
-
-CONTROLS: tuple[Control, ...] = ("rate", "pitch", "pitch_range", "energy")
 
 
 def cast_voices(
