@@ -1,8 +1,8 @@
 """How an utterance sounds, in four figures: mean F0, F0 range, speaking rate, loudness.
 
 F0 comes from SwiftF0 (Nieradzik 2025, arXiv 2508.18440), a network of 14,000 parameters that reads 16 ms frames and
-says how sure it is of each; loudness from pyloudnorm (ITU-R BS.1770). Mean and range are taken over log F0, since pitch is
-heard in ratios, between the 3rd and 97th percentile of the voiced frames: an octave error then counts for little.
+says how sure it is of each; loudness from pyloudnorm (ITU-R BS.1770). Mean and range are taken over log F0, since pitch
+is heard in ratios, between the 3rd and 97th percentile of the voiced frames: an octave error then counts for little.
 """
 
 from __future__ import annotations
