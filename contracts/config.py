@@ -6,7 +6,7 @@ the work from that stage on and no earlier.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -127,7 +127,7 @@ class CastConfig(Config):
     """Who speaks."""
 
     users: dict[str, Share] = {"kokoro": 1.0}
-    """TTS backend -> share of the users' turns."""
+    """TTS backend -> share of the users' turns, wherever several have voices that fit a scenario equally well."""
     user_voices: tuple[str, ...] | None = None
     """Voice ids to choose from; None takes all voices of the backends above."""
     exclude_voices: tuple[str, ...] = ()
@@ -137,6 +137,12 @@ class CastConfig(Config):
     """Options of a backend named above, where it needs any."""
     splits: dict[Split, Share] = {"train": 0.8, "val": 0.1, "test": 0.1}
     """Shares of scenario groups and of user voices; no group and no user voice is in two splits."""
+    max_voice_share: float = Field(default=0.1, gt=0, le=1)
+    """No user voice is cast for more than this share of the dialogues that the target asks for; 1 sets no bound."""
+    min_rendered: float = Field(default=0.5, ge=0, le=1)
+    """How much of an emotion's prosody a backend must render for its voices to be cast for that emotion."""
+    assistant_min_rendered: float = Field(default=0.5, ge=0, le=1)
+    """The same for the assistant's backend and the tones of its replies."""
 
     def plugin(self, backend: str) -> PluginSpec:
         """The spec of a backend that this casting names."""
@@ -148,11 +154,37 @@ class CastConfig(Config):
         return self.assistant_voice.partition("/")[0]
 
 
+class AugmentConfig(Config):
+    """Rooms and lines that the user is heard through. The assistant never is."""
+
+    room: float = Field(default=0.0, ge=0, le=1)
+    """Share of the dialogues whose user is in a room that can be heard."""
+    telephone: float = Field(default=0.0, ge=0, le=1)
+    """Share of the dialogues whose user is on the telephone; drawn apart from the rooms."""
+
+
+class FinishConfig(Config):
+    """What is done to every utterance after synthesis."""
+
+    edge: float = Field(default=0.05, ge=0)
+    """Seconds of the engine's own silence that are kept at either end."""
+    pause: float = Field(default=0.25, ge=0, le=10)
+    """Seconds of silence after the speech; what is kept at its end counts."""
+    loudness: float | None = Field(default=-23.0, ge=-60, le=0)
+    """LUFS of a delivery without energy of its own, as EBU R 128 has it; null leaves the engine's level."""
+    peak: float | None = Field(default=-1.0, ge=-60, le=0)
+    """dBFS that no sample passes; an utterance that would is made quieter. Null sets no limit."""
+    sample_rate: int | None = Field(default=None, ge=8000, le=192_000)
+    """Hz; null leaves each engine's own."""
+    augment: AugmentConfig = AugmentConfig()
+
+
 class SynthesizeConfig(Config):
     """Turning text into speech."""
 
     batch_size: Annotated[int, RUNTIME] = Field(default=16, ge=1)
     """Requests given to a backend at once."""
+    finish: FinishConfig = FinishConfig()
 
 
 class AssessConfig(Config):
@@ -176,19 +208,45 @@ class AssessConfig(Config):
         return [_as_plugin(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-class Gate(Config):
-    """Bounds on one figure. A figure that is missing is rejected as `unscored`."""
+class Bounds(Config):
+    """What a figure may be, both ends included; None leaves an end open."""
 
     min: float | None = None
     max: float | None = None
-    roles: tuple[Role, ...] = ("user", "assistant")
 
     @model_validator(mode="after")
-    def _bounds(self) -> Gate:
-        if self.min is None and self.max is None:
-            raise ValueError("a gate needs min, max or both")
+    def _passable(self) -> Self:
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"a gate with min {self.min} above max {self.max} lets nothing through")
+        return self
+
+
+class Gate(Bounds):
+    """Bounds on one figure, and on which turns.
+
+    Where several bounds fit a turn, `augmented` goes before `per_emotion`, and that before the gate's own. Each end is
+    looked up by itself, so `{min: 3, augmented: {min: 2}, max: 4.9}` lets a telephone turn be anything from 2 to 4.9.
+    """
+
+    roles: tuple[Role, ...] = ("user", "assistant")
+    per_emotion: dict[str, Bounds] = Field(default_factory=dict)
+    """Emotion of the delivery (for the assistant: its tone) -> bounds of such turns."""
+    augmented: Bounds = Bounds()
+    """Bounds of turns that a room or a line was laid over (`finish.augmentations`)."""
+    unscored: Literal["reject", "pass"] = "reject"
+    """What becomes of a turn whose figure is missing: rejected as `unscored`, or let through without being judged."""
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        layers: list[Bounds] = [self, self.augmented, *self.per_emotion.values()]
+        if all(bounds.min is None and bounds.max is None for bounds in layers):
+            raise ValueError("a gate needs min, max or both")
+        for own in (Bounds(), *self.per_emotion.values()):
+            for augmented in (Bounds(), self.augmented):
+                low = next((b.min for b in (augmented, own, self) if b.min is not None), None)
+                high = next((b.max for b in (augmented, own, self) if b.max is not None), None)
+                if low is not None and high is not None and low > high:
+                    raise ValueError(f"where its bounds meet, min {low} is above max {high}: nothing gets through")
         return self
 
 

@@ -16,7 +16,7 @@ class _Runtime:
 RUNTIME = _Runtime()
 """`Annotated[int, RUNTIME]`: the field is left out of fingerprints (concurrency, timeouts, addresses, retries)."""
 
-RUNTIME_OPTIONS = frozenset({"num_threads", "timeout", "max_concurrency"})
+RUNTIME_OPTIONS = frozenset({"num_threads", "timeout", "max_concurrency", "request_attempts", "api_key_env"})
 """The same for plugins' free-form options."""
 
 

@@ -124,8 +124,6 @@ class VoiceCard(Record):
     voice: Voice
     neutral: Prosody
     """Mean over the probes, as the backend renders them, before any finishing."""
-    vocal_tract: float | None = None
-    """Centimetres, estimated from the formants of the probes."""
     mos: float
     """DistillMOS, mean over the probes."""
     wer: float

@@ -31,6 +31,8 @@ MIN_LOUDNESS_SECONDS = 0.4
 """One gating block of BS.1770; shorter utterances are padded to it."""
 FLOOR_LUFS = -70.0
 """The absolute gate of BS.1770; what is below it is silence."""
+METERING = threading.Lock()
+"""pyloudnorm swaps Python's process-wide warning filters while it works; two threads at once could leave them so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,10 @@ def audible_span(samples: Samples, *, below_peak: float = AUDIBLE) -> tuple[int,
 
 def loudness(audio: Audio) -> float:
     """Integrated loudness in LUFS; FLOOR_LUFS for silence."""
-    import pyloudnorm
-
     missing = math.ceil(MIN_LOUDNESS_SECONDS * audio.sample_rate) + 1 - audio.samples.size
     samples = np.pad(audio.samples, (0, max(0, missing)))
-    with np.errstate(divide="ignore"):
-        value = float(pyloudnorm.Meter(audio.sample_rate).integrated_loudness(samples.astype(np.float64)))
+    with METERING, np.errstate(divide="ignore"):
+        value = float(_meter(audio.sample_rate).integrated_loudness(samples.astype(np.float64)))
     return max(value, FLOOR_LUFS) if math.isfinite(value) else FLOOR_LUFS
 
 
@@ -117,6 +117,13 @@ _guard = threading.Lock()
 def _detector() -> Any:
     with _guard:
         return _loaded_detector()
+
+
+@cache
+def _meter(sample_rate: int) -> Any:
+    import pyloudnorm
+
+    return pyloudnorm.Meter(sample_rate)
 
 
 @cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from contracts.audio import Audio
 from contracts.errors import MissingExtra
+from tasks.prosody import audible_span
 
 SAMPLE_RATE = 16_000
 DIMENSIONS = 256
@@ -40,16 +40,16 @@ class SpeakerEncoder:
             raise MissingExtra("The speaker encoder", "resemblyzer", "make install") from error
         with contextlib.redirect_stdout(io.StringIO()):
             self._encoder: Any = VoiceEncoder("cpu", verbose=False)
-        self._guard = threading.Lock()
 
     def embed(self, audio: Audio) -> Embedding:
-        """The vector of an utterance; silence at its ends should be cut off before."""
+        """The vector of an utterance, without the silence at its ends."""
         samples = audio.resampled(SAMPLE_RATE).samples
+        begin, end = audible_span(samples)
+        samples = samples[begin:end] if end > begin else samples
         level = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
         if level > 0:
             samples = samples * np.float32(10 ** (TARGET_DBFS / 20) / level)
-        with self._guard:
-            return np.asarray(self._encoder.embed_utterance(samples), np.float32)
+        return np.asarray(self._encoder.embed_utterance(samples), np.float32)
 
 
 def distance(left: Embedding, right: Embedding) -> float:

@@ -57,8 +57,8 @@ def load_bank(folder: Path = PACKAGED) -> VoiceBank:
     """
     cards: dict[str, VoiceCard] = {}
     embeddings: dict[str, NDArray[np.float32]] = {}
-    for path in sorted(folder.glob("*.json")):
-        own, rows = _read(path)
+    for path in sorted(folder.glob("*.npy")):
+        own, rows = _read(path.with_suffix(".json"))
         cards.update((card.voice.id, card) for card in own)
         embeddings.update((card.voice.id, row) for card, row in zip(own, rows, strict=True))
     return VoiceBank(cards, embeddings)

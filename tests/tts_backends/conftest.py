@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from contextlib import ExitStack
+from typing import Any, cast
 
 import pytest
 
@@ -9,6 +10,8 @@ from contracts.errors import MissingExtra
 from contracts.plugins import PluginSpec, create, registered
 from contracts.protocols import SpeechRequest, TTSBackend
 from contracts.records import Delivery, Voice
+from tests.tts_backends.served import served
+from tts_backends.hibari import Hibari
 
 NEUTRAL = Delivery(emotion="neutral", intensity=0.5)
 
@@ -28,23 +31,32 @@ def request_for(
 
 @pytest.fixture(scope="session")
 def entered() -> Iterator[Callable[[str], TTSBackend]]:
-    """A registered backend, entered once for the whole session; skips where it cannot run."""
+    """A registered backend, entered once for the whole session; skips where it cannot run.
+
+    `openai_speech` speaks through a server of our own around hibari.
+    """
     running: dict[str, TTSBackend] = {}
+    with ExitStack() as stack:
 
-    def get(name: str) -> TTSBackend:
-        if name not in running:
-            backend = cast(TTSBackend, create("tts_backends", PluginSpec(name=name)))
-            try:
-                backend.check()
-            except MissingExtra as missing:
-                pytest.skip(str(missing))
-            backend.__enter__()
-            running[name] = backend
-        return running[name]
+        def get(name: str) -> TTSBackend:
+            if name not in running:
+                options: dict[str, Any] = {}
+                if name == "openai_speech":
+                    options = {
+                        "base_url": stack.enter_context(served("hibari")),
+                        "voices": {"heart": "female"},
+                        "delivery_controls": sorted(Hibari.capabilities.controls - {"rate"}),
+                        "send_seed": True,
+                    }
+                backend = cast(TTSBackend, create("tts_backends", PluginSpec(name=name, options=options)))
+                try:
+                    backend.check()
+                except MissingExtra as missing:
+                    pytest.skip(str(missing))
+                running[name] = cast(TTSBackend, stack.enter_context(backend))
+            return running[name]
 
-    yield get
-    for backend in running.values():
-        backend.__exit__(None, None, None)
+        yield get
 
 
 @pytest.fixture(params=sorted(registered("tts_backends")))
