@@ -1,10 +1,17 @@
 """Cast: who speaks each turn and how.
 
-A candidate's cast follows from its scenario, the config, the seed and the set of voices alone, never from its
-neighbours or its part, so a part can be redone by itself. Splits go by scenario group and by user voice
-(tasks.voice_pools): neither is ever in two splits. Voices are dealt by the candidate's number (tasks.decks): evenly
-over the corpus, though not to the last one, for nothing is counted. The user keeps one voice in a dialogue. The
-assistant has the same voice everywhere, also across splits, for it is the voice that a model shall learn.
+A candidate's cast follows from its scenario, the recipe and the set of voices alone, never from what became of others,
+so a part can be redone by itself. What it takes for that:
+
+- **Splits** go by scenario group and by user voice (tasks.voice_pools): neither is ever in two splits.
+- **User voices** are of the scenario's gender, as near to its age as there are, and of a backend that can make its
+  emotion heard (tasks.rendered_share). They are dealt to the plan's candidates in order, the least used first
+  (tasks.voice_dealer), and counted over the plan, not over a run (tasks.cast_ledger).
+- **Quotas** bound how often one is cast (tasks.voice_quotas says what that guarantees and what it costs). A candidate
+  for whom nobody is left is rejected as `voice_quota`.
+
+The user keeps one voice in a dialogue. The assistant has the same voice everywhere, also across splits, for it is the
+voice that a model shall learn.
 """
 
 from __future__ import annotations
@@ -12,48 +19,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import prompts
-from contracts.config import CastConfig, CorpusConfig
+from contracts.config import CorpusConfig
 from contracts.errors import RecipeError
 from contracts.protocols import CONTROLS, Capabilities
-from contracts.records import Candidate, Delivery, Scenario, Split, Turn, Utterance, Voice
+from contracts.records import Candidate, Delivery, Reason, Scenario, Split, Turn, Utterance, Voice
 from prompts.taxonomies import Controls
-from tasks.decks import Deck, stable_int, stable_unit
-from tasks.voice_pools import SPLITS, assistant_voice, user_voices, voice_pools
+from tasks.cast_ledger import cast_ledger
+from tasks.decks import stable_int
+from tasks.ensemble import ensemble_of
+from tasks.rendered_share import require_assistant_rendering, require_user_rendering
+from tasks.voice_quotas import check_quotas, max_casts, target_dialogues
 
 
 def cast_voices(
     candidates: Sequence[Candidate],
     *,
-    config: CastConfig,
-    seed: int,
+    config: CorpusConfig,
     voices: Mapping[str, Sequence[Voice]],
     capabilities: Mapping[str, Capabilities],
 ) -> list[Candidate]:
-    """The same candidates in the same order, alive ones with their split and an utterance for each turn.
+    """The same candidates in the same order, alive ones with their split and an utterance for each turn, or rejected.
 
     Args:
-        candidates: screened, that is, alive ones have a spoken text on each turn.
-        config: who may speak.
-        seed: of the corpus.
+        candidates: of the recipe's plan, screened, that is, alive ones have a spoken text on each turn.
+        config: the recipe.
         voices: backend -> its voices.
         capabilities: backend -> what it can do.
 
     Raises:
         RecipeError: a voice does not exist, or nobody has the gender and language that a scenario asks for.
     """
-    casting = _Casting(config, seed, voices, capabilities)
+    casting = _Casting(config, voices, capabilities)
     return [casting.cast(c) if c.alive else c for c in candidates]
 
 
 def validate_casting(
     config: CorpusConfig, voices: Mapping[str, Sequence[Voice]], capabilities: Mapping[str, Capabilities]
 ) -> None:
-    """Refuse a casting that could not be rendered; loads nothing.
+    """Refuse a casting that could not be rendered or would run out of voices; loads nothing.
 
     Raises:
-        RecipeError: an unknown voice, or a language or gender of the plan that nobody has; the text names the choices.
+        RecipeError: an unknown voice; a language, gender, emotion or tone of the plan that nobody has; too few voices
+            for cast.max_voice_share. The text names the figures and the choices.
     """
-    casting = _Casting(config.cast, config.seed, voices, capabilities)
+    ensemble = ensemble_of(config, voices, capabilities)
     languages = config.plan.languages
     for backend in config.cast.users:
         spoken = capabilities[backend].languages
@@ -63,9 +72,12 @@ def validate_casting(
                 f"({', '.join(languages)}); take it out of cast.users or change plan.languages."
             )
     for language in languages:
-        _require_assistant(casting.assistant, language, voices)
+        _require_assistant(ensemble.assistant, language, voices)
         for gender in config.plan.genders:
-            casting.eligible("train", language, gender)
+            ensemble.of_gender("train", language, gender)
+            require_user_rendering(config, capabilities, language=language, gender=gender, voices=ensemble.users)
+    require_assistant_rendering(config, capabilities, ensemble.assistant)
+    check_quotas(config, ensemble)
 
 
 def _require_assistant(assistant: Voice, language: str, voices: Mapping[str, Sequence[Voice]]) -> None:
@@ -75,16 +87,6 @@ def _require_assistant(assistant: Voice, language: str, voices: Mapping[str, Seq
             f"cast.assistant_voice: {assistant.id} does not speak {language!r}; choose one of: "
             f"{', '.join(fit) or '(no voice does)'}."
         )
-
-
-def split_of(group: str, splits: Mapping[Split, float], seed: int) -> Split:
-    """The split of a scenario group, by hash: the shares hold over many groups."""
-    left = stable_unit(seed, "split", group) * sum(splits.values())
-    for split in (ordered := [s for s in SPLITS if s in splits]):
-        left -= splits[split]
-        if left < 0:
-            return split
-    return ordered[-1]
 
 
 def delivery(emotion: str, intensity: float, controls: Controls, can: Capabilities, instruct: str) -> Delivery:
@@ -102,63 +104,50 @@ def delivery(emotion: str, intensity: float, controls: Controls, can: Capabiliti
 
 
 class _Casting:
-    """A config and a set of voices, made ready to cast any candidate."""
+    """A recipe and a set of voices, made ready to cast any candidate of the plan."""
 
     def __init__(
         self,
-        config: CastConfig,
-        seed: int,
+        config: CorpusConfig,
         voices: Mapping[str, Sequence[Voice]],
         capabilities: Mapping[str, Capabilities],
     ) -> None:
-        _require_backends(config, voices, capabilities)
-        self._config, self._seed, self._capabilities = config, seed, capabilities
-        self.assistant = assistant_voice(config, voices)
-        self._users = {voice.id: voice for voice in user_voices(config, voices)}
-        self.pools = voice_pools(config, seed, list(self._users.values()))
-        self._decks: dict[tuple[str, ...], Deck[str]] = {}
+        self._config, self._capabilities = config, capabilities
+        self._ensemble = ensemble_of(config, voices, capabilities)
+        self._ledger = cast_ledger(config, self._ensemble)
         self._emotions, self._deliveries = prompts.emotions(), prompts.deliveries()
 
     def cast(self, candidate: Candidate) -> Candidate:
-        """A candidate with split and utterances."""
+        """A candidate with split and utterances, or rejected because no voice is left for it."""
         scenario, dialogue = candidate.scenario, candidate.dialogue
         assert dialogue is not None, f"{candidate.id} is alive without a dialogue"
-        wanted = split_of(scenario.group, self._config.splits, self._seed)
-        split: Split = wanted if wanted in self.pools.get(scenario.language, {}) else "train"
-        user = self._user(scenario, split)
+        split = self._ensemble.split(scenario.group, scenario.language)
+        placed = candidate.model_copy(update={"split": split})
+        user = self._ledger.voice(scenario.index)
+        if user is None:
+            return placed.rejected("cast", self._nobody_left(scenario, split))
+        assert user.gender == scenario.speaker_gender, f"{candidate.id} is not of this recipe's plan"
         utterances = tuple(self._utterance(scenario, n, turn, user) for n, turn in enumerate(dialogue.turns))
-        return candidate.model_copy(update={"split": split, "utterances": utterances})
+        return placed.model_copy(update={"utterances": utterances})
 
-    def eligible(self, split: Split, language: str, gender: str) -> list[Voice]:
-        """The split's voices of a language and gender.
-
-        Raises:
-            RecipeError: there is none.
-        """
-        fit = [v for v in self.pools.get(language, {}).get(split, ()) if v.gender == gender]
-        if not fit:
-            raise RecipeError(
-                f"cast: no {gender} user voice speaks {language!r}; the user voices are: {', '.join(self._users)}. Add "
-                f"voices to cast.users or cast.user_voices, or take {gender} out of plan.genders."
-            )
-        return fit
-
-    def _user(self, scenario: Scenario, split: Split) -> Voice:
-        key = (split, scenario.language, scenario.speaker_gender, scenario.speaker_age)
-        if key not in self._decks:
-            fit = self.eligible(split, scenario.language, scenario.speaker_gender)
-            self._decks[key] = self._deck(_of_age(fit, scenario.speaker_age), "/".join(key[:3]))
-        return self._users[self._decks[key].value(scenario.index)]
-
-    def _deck(self, fit: Sequence[Voice], axis: str) -> Deck[str]:
-        """Voices by the share of their backend, evenly within one; a backend that has none here yields its share."""
-        of_backend = {backend: sum(v.backend == backend for v in fit) for backend in self._config.users}
-        weights = {voice.id: self._config.users[voice.backend] / of_backend[voice.backend] for voice in fit}
-        return Deck(self._seed, f"voice/{axis}", weights)
+    def _nobody_left(self, scenario: Scenario, split: Split) -> Reason:
+        fit = self._ensemble.eligible(split, scenario.language, scenario.speaker_gender, scenario.emotion)
+        quota, target = max_casts(self._config), target_dialogues(self._config)
+        return Reason(
+            code="voice_quota",
+            detail=(
+                f"All {len(fit)} {scenario.speaker_gender} user voices of the split {split} that speak "
+                f"{scenario.language!r} and can sound {scenario.emotion} are cast {quota} times before this candidate, "
+                f"which is the most that cast.max_voice_share {self._config.cast.max_voice_share:g} of {target} "
+                "dialogues allows."
+            ),
+            value=quota,
+            threshold=quota,
+        )
 
     def _utterance(self, scenario: Scenario, index: int, turn: Turn, user: Voice) -> Utterance:
         assert turn.spoken_text is not None, f"{scenario.id} turn {index} was not screened"
-        voice = user if turn.role == "user" else self.assistant
+        voice = user if turn.role == "user" else self._ensemble.assistant
         return Utterance(
             id=f"{scenario.id}-t{index:02d}",
             turn_index=index,
@@ -186,18 +175,3 @@ class _Casting:
 
     def _tone(self, scenario: Scenario) -> str:
         return self._emotions.emotions[scenario.emotion].reply_tone
-
-
-def _of_age(voices: list[Voice], age: str) -> list[Voice]:
-    """Voices that sound of that age; else those that say no age; else all."""
-    matching = [v for v in voices if v.age == age]
-    return matching or [v for v in voices if v.age is None] or voices
-
-
-def _require_backends(
-    config: CastConfig, voices: Mapping[str, Sequence[Voice]], capabilities: Mapping[str, Capabilities]
-) -> None:
-    for backend in (*config.users, config.assistant_backend):
-        if backend not in voices or backend not in capabilities:
-            choices = ", ".join(sorted(set(voices) & set(capabilities))) or "(none)"
-            raise RecipeError(f"cast: nothing is known of the backend {backend!r}; choose from: {choices}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from contracts.config import CorpusConfig
+from contracts.config import CorpusConfig, FinishConfig
 from contracts.records import ShardManifest
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -33,6 +33,8 @@ scored; only dialogues whose turns all passed the gates are in here.
 | user voices | {user_voices} |
 | emotions | {emotions} |
 | splits | {splits} |
+| finishing | {finishing} |
+| augmented dialogues (user only) | {augmented} |
 
 No scenario group and no user voice is in two splits.
 
@@ -81,9 +83,22 @@ def dataset_card(
         user_voices=len(counts.get("user_voice", {})),
         emotions=_listed(counts.get("emotion", {})),
         splits=_listed(counts.get("split", {})),
+        finishing=_finishing(config.synthesize.finish),
+        augmented=_listed(counts.get("augmentation", {})) or "none",
         scores=_rows(summary["mean_scores"]),
         licenses=_rows(licenses),
     )
+
+
+def _finishing(config: FinishConfig) -> str:
+    steps = [f"silence at the ends cut to {config.edge:g} s", f"{config.pause:g} s of silence after the speech"]
+    if config.sample_rate is not None:
+        steps.append(f"{config.sample_rate} Hz")
+    if config.loudness is not None:
+        steps.append(f"{config.loudness:g} LUFS, moved by the energy of the delivery")
+    if config.peak is not None:
+        steps.append(f"peaks up to {config.peak:g} dBFS")
+    return "; ".join(steps)
 
 
 def _front_matter(config: CorpusConfig, shards: Sequence[ShardManifest]) -> dict[str, Any]:

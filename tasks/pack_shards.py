@@ -65,6 +65,7 @@ def _turn_json(candidate: Candidate, index: int) -> dict[str, Any]:
         "sample_rate": utterance.sample_rate,
         "voice_id": utterance.voice_id,
         "delivery": utterance.delivery.model_dump(mode="json"),
+        "finish": utterance.finish and utterance.finish.model_dump(mode="json"),
         "transcript": assessment.transcript,
         "scores": {s.name: s.value for s in assessment.scores},
         "score_details": {s.name: s.details for s in assessment.scores if s.details},

@@ -96,6 +96,9 @@ class CorpusStats:
             self.counts[axis][str(value)] += 1
         for utterance in candidate.utterances:
             self.counts[f"{utterance.role}_voice"][utterance.voice_id] += 1
+        self.counts["augmentation"].update(
+            {a.kind for u in candidate.utterances if u.finish for a in u.finish.augmentations}
+        )
         for assessment in candidate.assessments:
             for score in assessment.scores:
                 if score.value is not None:

@@ -22,6 +22,7 @@ from tasks.plan_scenarios import plan_scenarios
 from tasks.screen_dialogues import screen_dialogues
 from tasks.stage import Stage, StageContext, part_range
 from tasks.synthesize_speech import synthesize
+from tasks.voice_quotas import max_casts
 
 PLAN_TAXONOMIES = ("emotions", "topics", "ages")
 
@@ -73,13 +74,13 @@ def _cast_identity(config: CorpusConfig) -> Any:
     voices, capabilities = casting_choices(config.cast)
     known = {name: [v.model_dump(mode="json") for v in own] for name, own in voices.items()}
     controls = {name: [sorted(c.controls), c.emotion] for name, c in capabilities.items()}
-    tables = [taxonomy_sha256(name) for name in ("delivery", "emotions")]
-    return [config.seed, config.cast, known, controls, tables]
+    # The whole plan, for voices are counted over it; of the target, only what it lets a voice do.
+    return [_plan_identity(config), config.cast, max_casts(config), known, controls, taxonomy_sha256("delivery")]
 
 
 def _synthesize_identity(config: CorpusConfig) -> Any:
     backends = {name: [config.cast.plugin(name), b.revision] for name, b in tts_backends(config.cast).items()}
-    return [config.synthesize, backends]
+    return [config.seed, config.synthesize, backends]
 
 
 def _assess_identity(config: CorpusConfig) -> Any:
@@ -100,9 +101,7 @@ def _generate(candidates: list[Candidate], context: StageContext) -> list[Candid
 
 def _cast(candidates: list[Candidate], context: StageContext) -> list[Candidate]:
     voices, capabilities = casting_choices(context.config.cast)
-    return cast_voices(
-        candidates, config=context.config.cast, seed=context.config.seed, voices=voices, capabilities=capabilities
-    )
+    return cast_voices(candidates, config=context.config, voices=voices, capabilities=capabilities)
 
 
 PIPELINE: Mapping[StageName, Stage] = {
@@ -116,8 +115,8 @@ PIPELINE: Mapping[StageName, Stage] = {
             identity=lambda config: config.screen,
             run=lambda candidates, context: screen_dialogues(candidates, config=context.config.screen),
         ),
-        Stage(name="cast", version=1, identity=_cast_identity, run=_cast),
-        Stage(name="synthesize", version=1, identity=_synthesize_identity, run=synthesize),
+        Stage(name="cast", version=2, identity=_cast_identity, run=_cast),
+        Stage(name="synthesize", version=2, identity=_synthesize_identity, run=synthesize),
         Stage(name="assess", version=1, identity=_assess_identity, run=assess),
         Stage(
             name="accept",

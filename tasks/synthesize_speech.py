@@ -1,5 +1,7 @@
 """Synthesize: every cast utterance becomes FLAC in the part's tar, or its dialogue is rejected with the reason.
 
+What an engine gives is refused where it is defective and finished where it is not (finish_speech.py).
+
 A batch that a backend refuses is tried again one request at a time, so that one bad text costs one dialogue. When a
 backend fails on everything that a part asks of it, the fault is the engine's, not the texts': that is an error.
 """
@@ -12,10 +14,13 @@ import numpy as np
 from more_itertools import batched
 
 from contracts.audio import Audio
-from contracts.errors import SynthesisError
+from contracts.config import CorpusConfig
+from contracts.errors import EndpointDown, SynthesisError
 from contracts.protocols import SpeechRequest, TTSBackend
 from contracts.records import AudioRef, Candidate, Reason, Utterance, Voice
 from storage.audio_files import PartAudioWriter, encode_flac, part_audio_writer
+from tasks.augment_speech import augmentations_of
+from tasks.finish_speech import finish_speech
 from tasks.stage import StageContext
 
 SILENT_BELOW = 1e-3
@@ -67,6 +72,8 @@ def _render_batch(batch: Sequence[SpeechRequest], backend: TTSBackend) -> list[R
         audios = backend.synthesize(batch)
         if len(audios) != len(batch):
             raise SynthesisError(f"The backend returned {len(audios)} renderings for {len(batch)} requests.")
+    except EndpointDown:
+        raise  # nobody speaks any more: that is no fault of the texts
     # A plugin may raise anything; whatever it is, it must cost no more than the request that caused it.
     except Exception as error:
         if len(batch) > 1:
@@ -77,9 +84,10 @@ def _render_batch(batch: Sequence[SpeechRequest], backend: TTSBackend) -> list[R
 
 
 def synthesize(candidates: list[Candidate], context: StageContext) -> list[Candidate]:
-    """Fill `utterances[].audio` of every candidate alive."""
+    """Fill `utterances[].audio` and `finish` of every candidate alive."""
     cast, settings = context.config.cast, context.config.synthesize
     wanted = [u for c in candidates if c.alive for u in c.utterances]
+    dialogues = {u.id: c.id for c in candidates for u in c.utterances}
     reasons: dict[str, Reason] = {}
     spoken: dict[str, Utterance] = {}
     with part_audio_writer(context.store, context.part) as writer:
@@ -94,7 +102,8 @@ def synthesize(candidates: list[Candidate], context: StageContext) -> list[Candi
                 if isinstance(rendering, Reason):
                     reasons[utterance.id] = rendering.model_copy(update={"turn_index": utterance.turn_index})
                 else:
-                    spoken[utterance.id] = _stored(utterance, rendering, engine, writer)
+                    finished, audio = finish(utterance, rendering, dialogues[utterance.id], context.config)
+                    spoken[utterance.id] = _stored(finished, audio, engine, writer)
         context.files.append(writer.close())
     return [_after(c, spoken, reasons) if c.alive else c for c in candidates]
 
@@ -108,6 +117,18 @@ def request_of(utterance: Utterance, voices: Mapping[str, Voice]) -> SpeechReque
         delivery=utterance.delivery,
         seed=utterance.seed,
     )
+
+
+def finish(utterance: Utterance, rendering: Audio, dialogue: str, config: CorpusConfig) -> tuple[Utterance, Audio]:
+    """The utterance with its finish written down, and the finished sound; `dialogue` is the dialogue's id."""
+    settings = config.synthesize.finish
+    audio, done = finish_speech(
+        rendering,
+        settings,
+        energy=utterance.delivery.energy,
+        augmentations=augmentations_of(dialogue, utterance.role, settings.augment, config.seed),
+    )
+    return utterance.model_copy(update={"finish": done}), audio
 
 
 def _stored(utterance: Utterance, audio: Audio, engine: str, writer: PartAudioWriter) -> Utterance:

@@ -60,7 +60,7 @@ def recipe_for(url: str) -> dict[str, Any]:
         "target": {"dialogues": 10, "max_candidates": 24},
         "plan": {"part_size": 4},
         "generate": {"llm": {"base_url": url, "model": "model-a", "breaker_seconds": 3.0, "timeout": 5.0}},
-        "cast": {"users": {"tone": 1.0}, "assistant_voice": "tone/low"},
+        "cast": {"users": {"tone": 1.0}, "assistant_voice": "tone/low", "max_voice_share": 1.0},
         "assess": {"asr": "scripted", "scorers": ["clipping", "duration_ratio"]},
         "accept": {"gates": {"clipping": {"max": 0.01}, "duration_ratio": {"max": 1.35}}},
         "run": {"task_retries": 1, "retry_delay": 0.1, "max_parts_in_flight": 3},

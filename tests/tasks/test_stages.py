@@ -30,9 +30,14 @@ def changed(**settings: Any) -> set[str]:
         ({"screen__min_words": 4}, {"screen"}),
         ({"generate__llm__temperature": 0.5}, {"generate"}),
         ({"generate__llm__base_url": "http://127.0.0.1:8000/v1"}, {"generate"}),
-        ({"plan__paralinguistic_share": 0.1}, {"plan"}),
-        ({"seed": 99}, {"plan", "cast"}),
-        ({"run__task_retries": 0, "generate__llm__timeout": 3.0, "target__dialogues": 5}, set()),
+        ({"plan__paralinguistic_share": 0.1}, {"plan", "cast"}),
+        ({"seed": 99}, {"plan", "cast", "synthesize"}),
+        ({"synthesize__finish__pause": 0.5}, {"synthesize"}),
+        ({"synthesize__finish__augment__room": 0.2, "synthesize__batch_size": 3}, {"synthesize"}),
+        ({"synthesize__batch_size": 3}, set()),
+        ({"run__task_retries": 0, "generate__llm__timeout": 3.0, "target__max_candidates": 500}, set()),
+        ({"target__dialogues": 5}, {"cast"}),
+        ({"target__dialogues": 29}, set()),
     ],
 )
 def test_a_setting_changes_the_stage_that_it_decides(settings: dict[str, Any], stages_changed: set[str]) -> None:
@@ -43,8 +48,8 @@ def test_a_setting_changes_the_stage_that_it_decides(settings: dict[str, Any], s
     ("taxonomy", "stages_changed"),
     [
         ("emotions", {"plan", "generate", "cast"}),
-        ("ages", {"plan", "generate"}),
-        ("topics", {"plan"}),
+        ("ages", {"plan", "generate", "cast"}),
+        ("topics", {"plan", "cast"}),
         ("delivery", {"cast"}),
     ],
 )
