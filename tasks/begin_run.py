@@ -7,12 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from contracts.config import CorpusConfig
-from contracts.errors import NotARun, RecipeError
+from contracts.errors import NotARun
 from contracts.plugins import create
 from contracts.records import StageName
 from prompts import load_prompt
 from storage.object_store import ObjectStore
 from storage.run_directory import RunRecord, now, read_run, write_run
+from tasks.accept_dialogues import validate_gates
 from tasks.cast_voices import validate_casting
 from tasks.plan_scenarios import validate_plan
 from tasks.stage import num_parts
@@ -45,13 +46,7 @@ def validate_recipe(config: CorpusConfig) -> None:
     create("asr_backends", config.assess.asr)
     for spec in config.assess.scorers:
         create("scorers", spec)
-    measured = {spec.name for spec in config.assess.scorers}
-    for figure in config.accept.gates:
-        if figure.partition(".")[0] not in measured:
-            raise RecipeError(
-                f"accept.gates.{figure}: no scorer of this recipe measures it, so nothing could pass. Add it to "
-                f"assess.scorers, or gate one of: {', '.join(sorted(measured))}."
-            )
+    validate_gates(config.accept, measured={spec.name for spec in config.assess.scorers})
 
 
 def check_engines(config: CorpusConfig) -> None:

@@ -1,4 +1,4 @@
-"""`s2s report`: pictures of a run and a page to listen to its dialogues, accepted and rejected side by side."""
+"""`s2s report`: a run in tables and pictures, and a page to listen to its dialogues, accepted and rejected alike."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from contracts.audio import Audio
+from contracts.config import CorpusConfig
 from contracts.records import Candidate
 from flows.report.pictures import funnel_picture, score_picture, spectrogram_picture
+from flows.report.speech_pictures import emotion_picture, voice_picture
+from flows.report.tables import Tables, make_tables
 from flows.status import Status, read_status
 from storage import layout, manifests
 from storage.audio_files import read_audio, read_flac
 from storage.object_store import ObjectStore, open_store
 from storage.run_directory import read_run
 from tasks.funnel import decided_parts
+from tts_backends.voice_bank import VoiceBank, load_bank
 
 NUM_ACCEPTED, NUM_REJECTED = 18, 6
 """Dialogues on the page."""
@@ -35,16 +40,45 @@ def write_report(run: str) -> dict[str, str]:
     candidates = list(_decided(store))
     accepted = stratified([c for c in candidates if c.accepted], NUM_ACCEPTED)
     rejected = stratified([c for c in candidates if not c.alive and c.assessments], NUM_REJECTED)
-    pictures = {"funnel": funnel_picture(status.funnel), "scores": score_picture(candidates)}
-    if accepted:
-        pictures["spectrogram"] = spectrogram_picture(_sound_of(store, accepted[0]))
+    tables = _tables(store, candidates)
+    sound = _sound_of(store, accepted[0]) if accepted else []
+    drawn = {
+        "funnel": funnel_picture(status.funnel),
+        "emotions": emotion_picture(tables.emotions),
+        "voices": voice_picture(tables.voices),
+        "scores": score_picture(candidates),
+        "spectrogram": spectrogram_picture(sound) if sound else None,
+    }
+    pictures = {name: png for name, png in drawn.items() if png is not None}
     for name, png in pictures.items():
         store.write(f"{layout.REPORT}/{name}.png", png)
     cards = {"accepted": _cards(store, accepted), "rejected": _cards(store, rejected)}
     page = f"{layout.REPORT}/index.html"
-    store.write(page, _render(status, list(pictures), cards).encode())
+    store.write(page, _render(status, tables, list(pictures), cards).encode())
     places = {name: f"{store.uri}/{layout.REPORT}/{name}.png" for name in pictures}
     return {"listen": f"{store.uri}/{page}", **places}
+
+
+def read_tables(run: str) -> Tables:
+    """The report's tables of a run, without pictures and page.
+
+    Raises:
+        NotARun: there is no run.
+    """
+    store = open_store(run)
+    return _tables(store, list(_decided(store)))
+
+
+def _tables(store: ObjectStore, candidates: Sequence[Candidate]) -> Tables:
+    config = read_run(store).config
+    return make_tables(candidates, config, _bank(config))
+
+
+def _bank(config: CorpusConfig) -> VoiceBank:
+    """The voice cards that the run's scorers used; those that come with us, where that folder is gone."""
+    named = (spec.options.get("bank") for spec in config.assess.scorers)
+    folder = next((Path(bank) for bank in named if bank), None)
+    return load_bank(folder) if folder and folder.is_dir() else load_bank()
 
 
 def _decided(store: ObjectStore) -> Iterator[Candidate]:
@@ -88,7 +122,7 @@ def _card(store: ObjectStore, candidate: Candidate) -> dict[str, Any]:
     return {"candidate": candidate, "turns": turns}
 
 
-def _render(status: Status, pictures: list[str], cards: dict[str, list[dict[str, Any]]]) -> str:
+def _render(status: Status, tables: Tables, pictures: list[str], cards: dict[str, list[dict[str, Any]]]) -> str:
     template = files(__name__).joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template).render(status=status, pictures=pictures, **cards)
+    return environment.from_string(template).render(status=status, tables=tables, pictures=pictures, **cards)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 KEPT, LOST = "#2a6f97", "#e07a5f"
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()
@@ -45,7 +46,7 @@ def funnel_picture(funnel: Funnel) -> bytes:
     axes.set_xlim(0, max(1, funnel.candidates) * 1.6)
     axes.set_xlabel("candidates (blue: alive after the stage, red: rejected in it)")
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return as_png(figure)
 
 
 def spectrogram_picture(turns: Sequence[tuple[str, Audio]]) -> bytes:
@@ -61,7 +62,7 @@ def spectrogram_picture(turns: Sequence[tuple[str, Audio]]) -> bytes:
         axes.set_ylabel("mel band")
     axes.set_xlabel("seconds")
     figure.tight_layout()
-    return _png(figure)
+    return as_png(figure)
 
 
 def score_picture(candidates: Sequence[Candidate]) -> bytes:
@@ -81,4 +82,4 @@ def score_picture(candidates: Sequence[Candidate]) -> bytes:
         axes.tick_params(labelsize=7)
     figure.suptitle("turns of accepted (blue) and of rejected (red) dialogues", fontsize=9)
     figure.tight_layout()
-    return _png(figure)
+    return as_png(figure)

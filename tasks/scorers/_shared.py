@@ -52,8 +52,13 @@ def require(what: str, modules: Mapping[str, str]) -> None:
         MissingExtra: one of them is not installed.
     """
     for module, distribution in modules.items():
-        if importlib.util.find_spec(module) is None:
+        if not is_importable(module):
             raise MissingExtra(what, distribution, DEMO_EXTRA)
+
+
+def is_importable(module: str) -> bool:
+    """Whether a package is installed, without importing it."""
+    return importlib.util.find_spec(module) is not None
 
 
 def package_file(module: str, *parts: str) -> Path:

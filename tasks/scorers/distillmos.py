@@ -5,21 +5,25 @@ dialogue are shorter, and most of the time goes into convolutions over that padd
 output does not depend on the utterance, so here it is computed once when loading, and only the part that holds sound
 is computed for each utterance. Figures equal the package's own to 1e-4 (a test holds that).
 
-Threads: torch's intra-op thread count is set to 1 inside our own threads only; see `_one_thread_here`.
+Threads: torch's intra-op thread count is set to 1 inside our own threads only; see `_torch_workers.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from contracts.audio import Audio, Samples
+from contracts.protocols import ScoringItem
 from contracts.records import Score
 from tasks.scorers._shared import AudioScorer, Workers
+from tasks.scorers._torch_workers import one_core_workers
+from tasks.scorers._voice_cards import Cards
 
 if TYPE_CHECKING:
     import torch
@@ -43,10 +47,25 @@ class _Model:
 
 
 class DistillMOS(AudioScorer[_Model]):
-    """Mean opinion score, 1 to 5. It separates TTS engines better than DNSMOS does."""
+    """Mean opinion score, 1 to 5. It separates TTS engines better than DNSMOS does.
+
+    Details: vs_voice, the distance to what the voice's neutral probes scored (its card's `mos`): a feeling shifts what
+    a network hears as natural, and a voice that starts low should not be punished for it. Missing where the voice has
+    no card.
+
+    Args:
+        bank: folder with voice cards; None takes those that come with the program.
+        num_threads: utterances measured at once.
+    """
 
     name = "distillmos"
     modules = {"torch": "torch", "torchaudio": "torchaudio", "distillmos": "distillmos"}
+    code = 2
+
+    def __init__(self, *, bank: str | None = None, num_threads: int = 2) -> None:
+        super().__init__(num_threads=num_threads)
+        self._cards = Cards(bank)
+        self.revision = f"{self.revision} {self._cards.revision}"
 
     def load(self) -> _Model:
         """The network, 17 MB, and its response to zeros."""
@@ -62,39 +81,25 @@ class DistillMOS(AudioScorer[_Model]):
 
     def make_workers(self) -> Workers:
         """Threads in which torch keeps to one core."""
-        import torch
+        return one_core_workers(self.num_threads)
 
-        elsewhere = torch.get_num_threads()
-        workers = Workers(self.num_threads, prepare=_one_thread_here)
-        # Every thread of the pool starts now, so that the process-wide default can be put back at once.
-        _start_all(workers, self.num_threads)
-        torch.set_num_threads(elsewhere)
-        return workers
+    def score(self, batch: Sequence[ScoringItem], /) -> list[Score]:
+        """See contracts.protocols.Scorer."""
+        return [
+            self._against_voice(s, getattr(i.utterance, "voice_id", ""))
+            for s, i in zip(super().score(batch), batch, strict=True)
+        ]
+
+    def _against_voice(self, score: Score, voice_id: str) -> Score:
+        card = self._cards.get(voice_id)
+        if card is None or score.value is None:
+            return score
+        return score.model_copy(update={"details": {**score.details, "vs_voice": score.value - card.mos}})
 
     def measure(self, loaded: _Model, audio: Audio, /) -> Score:
         """The mean over the utterance's crops."""
         crops = _crops(audio.resampled(SAMPLE_RATE).samples)
         return Score(name=self.name, value=float(np.mean([_rate(loaded, crop) for crop in crops])))
-
-
-def _one_thread_here() -> None:
-    """Bind torch's intra-op work of the calling thread to one core.
-
-    torch.set_num_threads sets OpenMP's count of the calling thread, and besides the default that a thread takes at its
-    first use of torch. The caller puts that default back. Asking first is what makes this the thread's first use:
-    otherwise the default, put back meanwhile, would overwrite the 1 later.
-    """
-    import torch
-
-    torch.get_num_threads()
-    torch.set_num_threads(1)
-
-
-def _start_all(workers: Workers, num_threads: int) -> None:
-    import threading
-
-    gate = threading.Barrier(num_threads)
-    workers.map(lambda _: gate.wait(), range(num_threads))
 
 
 def _crops(samples: Samples) -> list[Samples]:

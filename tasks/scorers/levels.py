@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from threading import Lock
-
 import numpy as np
 
 from contracts.audio import Audio, Samples
 from contracts.records import Score
+from tasks.prosody import METERING
 from tasks.scorers._shared import AudioScorer
 
 FULL_SCALE = 0.999
 """A sample at or above this is at the rail: 16-bit audio has its maximum at 0.99997."""
-
-_WARNINGS_LOCK = Lock()
-"""pyloudnorm swaps Python's process-wide warning filters while it works; two threads at once could leave them so."""
 
 
 class Clipping(AudioScorer[bool]):
@@ -73,5 +69,5 @@ def integrated_loudness(audio: Audio) -> float:
     import pyloudnorm
 
     meter = pyloudnorm.Meter(audio.sample_rate, block_size=min(0.4, audio.duration))
-    with _WARNINGS_LOCK, np.errstate(divide="ignore", invalid="ignore"):
+    with METERING, np.errstate(divide="ignore", invalid="ignore"):
         return float(meter.integrated_loudness(audio.samples.astype(np.float64)))

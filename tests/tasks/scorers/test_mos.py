@@ -108,3 +108,15 @@ def test_loading_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(), DistillMOS(num_threads=1):
         warnings.simplefilter("error")
     assert capsys.readouterr() == ("", "")
+
+
+def test_distillmos_says_the_distance_to_the_voices_own_baseline(bank: str, spoken: tuple[Audio, ...]) -> None:
+    pytest.importorskip("distillmos")
+    with DistillMOS(bank=bank) as scorer:
+        known, unknown = scorer.score([make_item(spoken[1]), make_item(spoken[1], backend="nobody")])
+        (broken,) = scorer.score([make_item(Audio(np.zeros(0, np.float32), 16_000))])
+    assert known.value is not None
+    assert known.details == {"vs_voice": pytest.approx(known.value - 4.0)}
+    assert unknown.value == known.value and unknown.details == {}
+    assert broken.value is None and broken.details == {}
+    assert DistillMOS(bank=bank).revision != DistillMOS().revision
