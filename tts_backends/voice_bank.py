@@ -69,8 +69,9 @@ def _read(path: Path) -> tuple[list[VoiceCard], NDArray[np.float32]]:
         cards = [VoiceCard.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))["cards"]]
         rows = np.load(path.with_suffix(".npy"), allow_pickle=False).astype(np.float32)
     except (OSError, KeyError, ValueError, ValidationError) as error:
+        what = str(error).splitlines()[0]
         raise ConfigError(
-            f"{path} holds no voice cards that this version reads ({type(error).__name__}: {error}). Make them again "
+            f"{path} holds no voice cards that this version reads ({type(error).__name__}: {what}). Make them again "
             "with `s2s voices build`."
         ) from error
     if len(cards) != len(rows):

@@ -35,12 +35,12 @@ class Persona:
 
 
 PERSONAS = (
-    Persona(gender="female", age="child", f0=285, f0_spread=2.5, vocal_tract=0.85, rate=0.95, weight=1.0),
+    Persona(gender="female", age="child", f0=262, f0_spread=2.0, vocal_tract=0.87, rate=0.95, weight=0.7),
     Persona(gender="female", age="teenager", f0=236, f0_spread=2.0, vocal_tract=0.93, rate=1.04, weight=1.0),
     Persona(gender="female", age="young_adult", f0=212, f0_spread=2.2, vocal_tract=0.99, rate=1.03, weight=1.3),
     Persona(gender="female", age="middle_aged", f0=190, f0_spread=2.0, vocal_tract=1.02, rate=0.98, weight=1.3),
     Persona(gender="female", age="senior", f0=176, f0_spread=1.5, vocal_tract=1.04, rate=0.86, weight=1.0),
-    Persona(gender="male", age="child", f0=268, f0_spread=2.5, vocal_tract=0.86, rate=0.95, weight=1.0),
+    Persona(gender="male", age="child", f0=252, f0_spread=2.0, vocal_tract=0.875, rate=0.95, weight=0.7),
     Persona(gender="male", age="teenager", f0=142, f0_spread=1.8, vocal_tract=0.96, rate=1.04, weight=1.0),
     Persona(gender="male", age="young_adult", f0=116, f0_spread=2.2, vocal_tract=1.03, rate=1.03, weight=1.3),
     Persona(gender="male", age="middle_aged", f0=106, f0_spread=2.2, vocal_tract=1.08, rate=0.98, weight=1.3),
@@ -51,7 +51,7 @@ VOCAL_TRACT_SPREAD = 0.035
 RATE_SPREAD = 0.06
 BETWEEN_HZ = (155.0, 166.0)
 """A grown voice whose mean F0 lies here is taken for neither a man's nor a woman's."""
-CHILD_VOCAL_TRACT = 0.91
+CHILD_VOCAL_TRACT = 0.915
 """A shorter one is a child's."""
 BOY_SHARE = 0.1
 """Of the male style in a child's timbre from which on it is taken for a boy."""

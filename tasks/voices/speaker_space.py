@@ -2,12 +2,14 @@
 
 The vectors of two short utterances of one voice differ by their words almost as much as two similar voices do. LDA
 (Fisher 1936; usual after i-vectors and x-vectors, Dehak et al. 2011, IEEE TASLP 19) finds the directions in which
-voices differ most for how much one voice differs from itself. Ours was fitted on the voices of one bank
-and is used on others: distances that it gives for voices of its own fitting would flatter.
+voices differ most for how much one voice differs from itself. Ours was fitted on 276 voices that are in no bank that
+comes with us: 206 said the two probe sentences, 70 said four others. Distances among the voices of its own fitting
+would flatter; on sentences that it never heard, it takes less of the words out (LOG.md has the figures).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -34,25 +36,25 @@ class SpeakerSpace:
         return np.asarray(projected / np.linalg.norm(projected), np.float32)
 
 
-def fit_speaker_space(embeddings: NDArray[np.float32], *, dimensions: int, shrinkage: float) -> SpeakerSpace:
+def fit_speaker_space(
+    voices: Sequence[NDArray[np.float32]], *, dimensions: int = 24, shrinkage: float = 1.0
+) -> SpeakerSpace:
     """The space in which voices differ most for how much one voice differs from itself.
 
     Args:
-        embeddings: float32, shape (num_voices, num_utterances, 256).
+        voices: for each, the embeddings of its utterances, float32, shape (num_utterances, 256); at least two each. The
+            more sentences there are among them, the less the space depends on those of the fitting.
         dimensions: directions kept.
         shrinkage: share of the mean variance that is added to every direction of the within-voice scatter.
     """
     from scipy.linalg import eigh
 
-    flat = embeddings.reshape(-1, embeddings.shape[-1]).astype(np.float64)
-    mean = flat.mean(axis=0)
-    own = embeddings.mean(axis=1, keepdims=True)
-    residual = (embeddings - own).reshape(flat.shape).astype(np.float64)
-    within = residual.T @ residual / (len(embeddings) * (embeddings.shape[1] - 1))
-    between = np.cov((own[:, 0] - mean).T.astype(np.float64))
+    own = np.array([rows.mean(axis=0) for rows in voices], np.float64)
+    residual = np.concatenate([rows - rows.mean(axis=0) for rows in voices]).astype(np.float64)
+    within = residual.T @ residual / sum(len(rows) - 1 for rows in voices)
     ridge = shrinkage * np.trace(within) / len(within)
-    _, vectors = eigh(between, within + ridge * np.eye(len(within)))
-    return SpeakerSpace(mean.astype(np.float32), vectors[:, ::-1][:, :dimensions].astype(np.float32))
+    _, vectors = eigh(np.cov(own.T), within + ridge * np.eye(len(within)))
+    return SpeakerSpace(own.mean(axis=0).astype(np.float32), vectors[:, ::-1][:, :dimensions].astype(np.float32))
 
 
 @cache

@@ -22,6 +22,7 @@ from storage import layout
 from storage.object_store import LocalStore
 from tasks.begin_run import check_engines
 from tasks.verify_corpus import verify_corpus
+from tests.tts_backends.clips import entry, write_clip, write_lines
 
 SETTINGS = {"target.dialogues": 3, "target.max_candidates": 12, "plan.part_size": 4}
 
@@ -91,8 +92,11 @@ def test_readme_commands_work(built: Path, tmp_path: Path) -> None:
     """Each is run on the small demo; `build` and `bench` take minutes, so of those the words are checked."""
     commands = readme_commands()
     assert {c.split()[1] for c in commands} == set(
-        "doctor plugins recipes say build status verify report bench".split()
+        "doctor plugins recipes say build status verify report bench voices serve-tts".split()
     )
+    (clips := tmp_path / "my_clips").mkdir()
+    write_clip(clips / "ann.wav")
+    write_lines(clips, entry("ann"))
     for command in commands:
         words = shlex.split(command)[1:]
         if words[0] == "build":
@@ -100,6 +104,8 @@ def test_readme_commands_work(built: Path, tmp_path: Path) -> None:
             assert load_recipe(words[1], settings).name == words[1]
         elif words[0] == "bench":
             assert entry_points(group="s2s.benchmarks")[words[1]].load()
+        elif words[:2] == ["voices", "build"] or words[0] == "serve-tts":
+            continue  # minutes, and a server that stays; both have tests of their own
         else:
             words = [str(built) if word == "runs/demo" else word for word in words]
             done = subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=tmp_path, capture_output=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from contracts.errors import ConfigError
 from contracts.records import Prosody, Voice, VoiceCard
+from tasks.speaker_embedding import mean_embedding
 from tasks.voices import build_bank as building
 from tasks.voices.build_bank import BankConfig, VoiceCandidate
-from tasks.voices.candidates import candidates
+from tasks.voices.candidates import MEASURED_LOWER, candidates
 from tasks.voices.distances import distance_matrix, distinctness
 from tasks.voices.measure import Measured, card_of, count_errors
 from tasks.voices.personas import BETWEEN_HZ, PERSONAS, impression
+from tasks.voices.speaker_space import fit_speaker_space, packed, speaker_space
 from tts_backends.kokoro import Kokoro, described
 from tts_backends.kokoro_voice import STYLES, from_numbers, pure
 from tts_backends.voice_bank import VoiceBank, bank_files, load_bank
@@ -30,7 +33,7 @@ def test_the_packaged_bank_has_two_hundred_distinct_measured_english_voices() ->
     assert {(c.voice.gender, c.voice.age) for c in bank} == {(p.gender, p.age) for p in PERSONAS}
     for card in bank:
         assert card.neutral.f0 and card.voice.license and card.voice.sha256
-        assert card.mos >= 3.0 and card.wer <= 0.12
+        assert card.mos >= 2.8 and card.wer <= 0.12
     matrix = distance_matrix([bank.embeddings[c.voice.id] for c in bank])
     assert distinctness(matrix, [1.0]).smallest > 0.05
 
@@ -58,7 +61,7 @@ def test_shares_of_a_candidate_add_up_to_one_and_its_f0_is_near_the_persona() ->
         recipe = candidate.recipe
         assert sum(recipe.timbre) == pytest.approx(1, abs=1e-3) and sum(recipe.prosody) == pytest.approx(1, abs=1e-3)
         wanted = candidate.persona
-        distance = abs(12 * np.log2(recipe.natural_f0 * recipe.f0_scale / wanted.f0))
+        distance = abs(12 * np.log2(recipe.natural_f0 * recipe.f0_scale / MEASURED_LOWER / wanted.f0))
         assert distance <= wanted.f0_spread + 0.1
 
 
@@ -67,7 +70,9 @@ def test_personas_are_dealt_by_weight() -> None:
     for candidate in islice(candidates(1), 440):
         key = f"{candidate.persona.gender} {candidate.persona.age}"
         counts[key] = counts.get(key, 0) + 1
-    assert len(counts) == 10 and max(counts.values()) <= 1.4 * min(counts.values())
+    whole = sum(p.weight for p in PERSONAS)
+    for persona in PERSONAS:
+        assert counts[f"{persona.gender} {persona.age}"] == pytest.approx(440 * persona.weight / whole, abs=5)
 
 
 @pytest.mark.parametrize("persona", PERSONAS, ids=lambda p: f"{p.gender}-{p.age}")
@@ -101,6 +106,30 @@ def test_distances_are_symmetric_and_zero_only_to_oneself(count: int, seed: int)
     figures = distinctness(matrix, [0.5])
     assert figures.smallest <= figures.nearest_neighbour <= figures.typical * 1.0001 + 1e-6
     assert figures.ratio == pytest.approx(figures.nearest_neighbour / 0.5)
+
+
+def test_the_speaker_space_takes_the_words_out() -> None:
+    rng = np.random.default_rng(0)
+    people, words = rng.standard_normal((80, 256)), 2 * rng.standard_normal((3, 256))
+    people[:, 32:] *= 0.2  # people differ in some directions, words in all
+    said = np.array([[p + w + 0.3 * rng.standard_normal(256) for w in words] for p in people], np.float32)
+    space = fit_speaker_space(list(said[:40]), dimensions=16)
+    new = said[40:]
+
+    def ratio(vectors: np.ndarray) -> float:
+        unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+        within = [1 - float(v[0] @ v[1]) for v in unit]
+        return distinctness(distance_matrix([mean_embedding(list(v)) for v in unit]), within).ratio
+
+    assert ratio(np.array([[space.project(u) for u in v] for v in new])) > 2 * ratio(new)
+
+
+def test_the_packaged_space_has_the_form_that_its_file_keeps(tmp_path: Path) -> None:
+    space = speaker_space()
+    assert space.directions.shape == (256, 24)
+    assert np.linalg.norm(space.project(np.ones(256, np.float32))) == pytest.approx(1, abs=1e-5)
+    again = np.load(BytesIO(packed(space)), allow_pickle=False)
+    np.testing.assert_array_equal(again[0], space.mean)
 
 
 def test_errors_are_words_in_english_and_characters_in_chinese() -> None:
@@ -137,7 +166,7 @@ def test_poor_unclear_and_near_candidates_are_dropped_with_their_reasons_and_ear
     plan = {
         1: measured(1),
         2: measured(2, mos=2.0),  # hopeless after one sentence
-        3: measured(3, mos=2.8),  # below the mark, but not hopeless
+        3: measured(3, mos=2.6),  # below the mark, but not hopeless
         4: measured(4, errors=3),
         5: measured(1, jitter=0.1),  # the first one's twin
         6: measured(6, f0=160.0),  # neither
