@@ -6,8 +6,8 @@ one reader. New nodes between the two change the contours that the decoder speak
     f0     -> exp(mean + f0_range * (log f0 - mean)) * f0_scale    on voiced frames, mean of log f0 over them
     energy -> energy + energy_shift
 
-so the words, their timing and the timbre stay as they are. With 1, 1 and 0 the samples are those of the graph as it
-came (a test holds that). The result lies in the user's cache directory (S2S_CACHE, else XDG_CACHE_HOME, else ~/.cache)
+so the words, their timing and the timbre stay as they are. With 1, 1 and 0 the sound is that of the graph as it
+came, but for rounding (a test holds that). The result lies in the user's cache directory (S2S_CACHE, else XDG_CACHE_HOME, else ~/.cache)
 under the hash of the weights and of this recipe; a damaged or half-written one is made anew.
 """
 

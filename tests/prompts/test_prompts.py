@@ -93,10 +93,25 @@ def test_a_third_to_a_half_of_the_situations_are_paralinguistic_in_every_emotion
     assert min(flagged[emotion] for emotion in prompts.emotions().emotions) >= 12
 
 
-def test_every_emotion_and_every_tone_has_a_gentle_delivery() -> None:
+def test_users_feelings_can_be_heard_and_the_assistants_tones_are_gentle() -> None:
     table = prompts.deliveries()
-    factors = [f for part in (table.user, table.assistant) for c in part.values() for f in c.model_dump().values()]
-    assert 0.75 <= min(factors) and max(factors) <= 1.4
+    for part, low, high in ((table.user, 0.6, 1.6), (table.assistant, 0.9, 1.2)):
+        factors = [factor for controls in part.values() for factor in controls.model_dump().values()]
+        assert low <= min(factors) and max(factors) <= high
+
+
+def test_happy_sad_angry_and_fearful_lie_where_the_literature_puts_them() -> None:
+    table = prompts.deliveries().user
+    sides = {  # rate, F0 mean, F0 range, intensity: Juslin & Laukka (2003)
+        "happy": (1, 1, 1, 1),
+        "sad": (-1, -1, -1, -1),
+        "angry": (1, 1, 1, 1),
+        "fearful": (1, 1, -1, -1),
+    }
+    for emotion, wanted in sides.items():
+        controls = table[emotion]
+        found = (controls.rate, controls.pitch, controls.pitch_range, controls.energy)
+        assert [1 if factor > 1 else -1 for factor in found] == list(wanted), emotion
 
 
 @pytest.mark.parametrize(
