@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ class SpeakerEncoder:
 
     def __init__(self) -> None:
         try:
-            from resemblyzer import VoiceEncoder
+            with warnings.catch_warnings():
+                # It takes functions from a namespace that SciPy is about to drop.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                from resemblyzer import VoiceEncoder
         except ImportError as error:
             raise MissingExtra("The speaker encoder", "resemblyzer", "make install") from error
         with contextlib.redirect_stdout(io.StringIO()):
