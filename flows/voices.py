@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tasks.voices.build_bank import Progress
+    from tts_backends.voice_bank import VoiceBank
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Build, list, hear and check voices.")
 
@@ -105,11 +111,10 @@ def list_voices(
     if as_json:
         _print_json([card.model_dump(mode="json") for card in cards])
         return
-    table = Table(box=None, padding=(0, 2))
-    for column in ("voice", "gender", "age", "F0 Hz", "range st", "letters/s", "MOS", "WER", "licence", "made of"):
-        table.add_column(
-            column, justify="right" if column in ("F0 Hz", "range st", "letters/s", "MOS", "WER") else "left"
-        )
+    table = Table(box=None, padding=(0, 1))
+    for column in ("voice", "gender", "age", "F0 Hz", "range st", "letters/s", "MOS", "WER", "licence"):
+        numeric = column in ("F0 Hz", "range st", "letters/s", "MOS", "WER")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for card in cards:
         neutral = card.neutral
         table.add_row(
@@ -122,7 +127,6 @@ def list_voices(
             f"{card.mos:.2f}",
             f"{card.wer:.2f}",
             card.voice.license,
-            card.voice.source,
         )
     _out().print(table)
     kinds = Counter(f"{card.voice.gender} {card.voice.age or 'of unknown age'}" for card in cards)
@@ -200,7 +204,7 @@ def measure(
     _out().print(f"{out}: cards of {len(bank)} voices of {backend}")
 
 
-def _bank(folder: Path | None):  # type: ignore[no-untyped-def]
+def _bank(folder: Path | None) -> VoiceBank:
     from tts_backends.voice_bank import PACKAGED, load_bank
 
     found = load_bank(folder or PACKAGED)
@@ -211,32 +215,23 @@ def _bank(folder: Path | None):  # type: ignore[no-untyped-def]
     return found
 
 
-def _progress(count: int):  # type: ignore[no-untyped-def]
-    from contextlib import contextmanager
+@contextmanager
+def _progress(count: int) -> Iterator[Callable[[Progress], None]]:
+    """A bar on the terminal; a line now and then where there is none."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    console = Console(stderr=True)
+    columns = (TextColumn("voices"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.fields[tried]} tried"), console=console) as bar:
+        task = bar.add_task("voices", total=count, tried=0)
 
-    from tasks.voices.build_bank import Progress as Step
+        def step(progress: Progress) -> None:
+            bar.update(task, completed=progress.accepted, tried=progress.tried)
+            if not console.is_terminal:
+                typer.echo(f"{progress.accepted} of {count} voices, {progress.tried} candidates tried", err=True)
 
-    @contextmanager
-    def shown():  # type: ignore[no-untyped-def]
-        columns = (TextColumn("voices"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, TextColumn("{task.fields[tried]} tried"), console=Console(stderr=True)) as bar:
-            task = bar.add_task("voices", total=count, tried=0)
-
-            def step(progress: Step) -> None:
-                bar.update(task, completed=progress.accepted, tried=progress.tried)
-
-            yield step
-
-    return shown()
+        yield step
 
 
 def _print_report(report: dict[str, object], out: Path) -> None:
