@@ -113,7 +113,7 @@ class Prosody(Record):
     f0_range: float | None
     """Semitones, standard deviation of F0 over the voiced frames."""
     rate: float
-    """Letters and digits of the text per second, from the first to the last audible sample."""
+    """Letters and digits of the text per second of speech, pauses left out."""
     loudness: float
     """LUFS (ITU-R BS.1770), integrated."""
 

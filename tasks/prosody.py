@@ -27,6 +27,8 @@ MIN_VOICED_FRAMES = 8
 """0.13 s; with fewer nothing is said about F0."""
 AUDIBLE = 0.01
 """Of the loudest sample: where speech begins and ends (-40 dB)."""
+PAUSE, PAUSE_FRAME = 0.12, 0.01
+"""Seconds."""
 MIN_LOUDNESS_SECONDS = 0.4
 """One gating block of BS.1770; shorter utterances are padded to it."""
 FLOOR_LUFS = -70.0
@@ -84,10 +86,25 @@ def measure_prosody(audio: Audio, text: str) -> Prosody:
 
 
 def speaking_rate(audio: Audio, text: str) -> float:
-    """Letters and digits of the text per second between the first and the last audible sample; 0 for silence."""
+    """Letters and digits of the text per second of speech, pauses left out; 0 for silence.
+
+    A pause is a stretch of at least PAUSE seconds that stays under AUDIBLE: closures of plosives are shorter. Without
+    pauses, a turn of several sentences and a single sentence of one voice can be compared.
+    """
     begin, end = audible_span(audio.samples)
-    seconds = (end - begin) / audio.sample_rate
+    frame = max(1, round(PAUSE_FRAME * audio.sample_rate))
+    peaks = np.abs(audio.samples[begin : begin + (end - begin) // frame * frame]).reshape(-1, frame).max(axis=1)
+    loudest = float(np.abs(audio.samples).max(initial=0.0))
+    paused = _long_runs(peaks <= AUDIBLE * loudest, round(PAUSE / PAUSE_FRAME))
+    seconds = (end - begin - paused * frame) / audio.sample_rate
     return sum(c.isalnum() for c in text) / seconds if seconds > 0 else 0.0
+
+
+def _long_runs(flags: NDArray[np.bool_], least: int) -> int:
+    """How many flags stand in unbroken runs of at least `least`."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    lengths = edges[1::2] - edges[::2]
+    return int(lengths[lengths >= least].sum())
 
 
 def audible_span(samples: Samples, *, below_peak: float = AUDIBLE) -> tuple[int, int]:

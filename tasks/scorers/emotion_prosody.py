@@ -51,7 +51,7 @@ class EmotionProsody:
         self.num_threads = positive_threads(num_threads)
         self._cards = Cards(bank)
         table = f"delivery {taxonomy_sha256('delivery')[:12]}"
-        self.revision: str = f"{versions(1, self.modules.values())} {table} {self._cards.revision}"
+        self.revision: str = f"{versions(2, self.modules.values())} {table} {self._cards.revision}"
         self._workers: Workers | None = None
 
     def check(self) -> None:
