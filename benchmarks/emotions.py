@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,10 +30,11 @@ from contracts.audio import Audio
 from contracts.config import FinishConfig
 from contracts.config_base import fingerprint
 from contracts.errors import ConfigError
-from contracts.plugins import PluginSpec, create
+from contracts.plugins import PluginGroup, PluginSpec, create
 from contracts.protocols import CONTROLS, SpeechRequest, TTSBackend
 from contracts.records import Delivery, Record, Voice
 from prompts.taxonomies import Controls
+from storage.object_store import LocalStore
 from tasks.cast_voices import delivery as delivery_of
 from tasks.decks import stable_int
 from tasks.engine_room import available_cores, with_all_cores
@@ -61,6 +63,8 @@ FIGURES = ("f0", "f0_range", "rate", "loudness")
 FIGURE_OF = {"pitch": "f0", "pitch_range": "f0_range", "rate": "rate", "energy": "loudness"}
 FOLDS = 4
 OUT = Path("runs/bench-emotions")
+CODE = "3"
+"""Raise it when what is measured changes."""
 
 
 class EmotionRow(Record):
@@ -161,18 +165,15 @@ def _renderings() -> Iterator[Rendering]:
     voices = bench_voices()
     engine = cast(TTSBackend, create("tts_backends", with_all_cores("tts_backends", PluginSpec(name=BACKEND))))
     deliveries = {emotion: _delivery(emotion, engine) for emotion in EMOTIONS}
-    keys = {
-        v.id: fingerprint(v.sha256, engine.revision, SENTENCES, [d.model_dump() for d in deliveries.values()], 2)
-        for v in voices
-    }
+    made_by = (engine.revision, SENTENCES, [d.model_dump() for d in deliveries.values()], FinishConfig(), _ears())
+    keys = {v.id: fingerprint(v.sha256, *made_by) for v in voices}
     missing = [v for v in voices if not _file(keys[v.id]).is_file()]
     if missing:
-        OUT.mkdir(parents=True, exist_ok=True)
         with engine, Meter(num_threads=available_cores()) as meter:
             for voice in track(missing, "rendering"):
                 rows = _of_voice(voice, engine, meter, deliveries)
                 text = "".join(json.dumps(r.model_dump(mode="json")) + "\n" for r in rows)
-                _file(keys[voice.id]).write_text(text, encoding="utf-8")
+                LocalStore(OUT).write(_file(keys[voice.id]).name, text.encode())
     for voice in voices:
         for line in _file(keys[voice.id]).read_text(encoding="utf-8").splitlines():
             yield Rendering.model_validate(json.loads(line))
@@ -198,6 +199,12 @@ def bench_voices() -> list[Voice]:
 
 def _delivery(emotion: str, engine: TTSBackend) -> Delivery:
     return delivery_of(emotion, INTENSITY, prompts.deliveries().user[emotion], engine.capabilities, "")
+
+
+def _ears() -> list[str]:
+    """Revisions of what measures, and the code of the features."""
+    plugins: tuple[tuple[PluginGroup, str], ...] = (("asr_backends", "faster_whisper"), ("scorers", "distillmos"))
+    return [*(create(group, PluginSpec(name=name)).revision for group, name in plugins), version("swift-f0"), CODE]
 
 
 def _file(key: str) -> Path:

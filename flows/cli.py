@@ -226,16 +226,16 @@ def say(
     voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice; its first one when not given.")] = None,
     emotion: Annotated[str, typer.Option("--emotion", "-e", help="A feeling of prompts/delivery.yaml.")] = "neutral",
     intensity: Annotated[float, typer.Option("--intensity", "-i", help="How strongly.", min=0.0, max=1.0)] = 0.65,
-    rate: Annotated[float | None, typer.Option(help="Speaking rate; 1.0 is the voice's own.", min=0.25, max=4)] = None,
+    rate: Annotated[float | None, typer.Option(help="Speaking rate; 1.0 is the voice's own.", min=0.5, max=2)] = None,
     pitch: Annotated[float | None, typer.Option(help="Mean pitch as a factor.", min=0.5, max=2)] = None,
     pitch_range: Annotated[float | None, typer.Option(help="Spread of pitch as a factor.", min=0, max=3)] = None,
     energy: Annotated[float | None, typer.Option(help="Loudness and effort as a factor.", min=0.1, max=4)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of what is random in the engine.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is random in the engine.", min=0)] = 0,
     bank: Annotated[Path | None, typer.Option(help="Folder of a voice bank of your own.")] = None,
 ) -> None:
     """Let a voice say something, with a feeling, and write it to a file.
 
-    * `s2s say "I got the job!" --voice f012 --emotion happy --intensity 0.8 --out happy.wav`
+    * `s2s say "I got the job!" --voice alpha --emotion happy --intensity 0.8 --out happy.wav`
     * `s2s say "Oh no." --backend hibari --emotion sad --out sad.wav`
     """
     from flows.say import Manner, speak

@@ -17,7 +17,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -76,7 +76,7 @@ class SpeechBody(BaseModel):
     instructions: str | None = Field(default=None, max_length=MAX_CHARACTERS)
     stream_format: Literal["audio"] | None = None
     language: str | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
     delivery: DeliveryFields = DeliveryFields()
 
 
@@ -329,11 +329,12 @@ def _chosen(engine: TTSBackend, names: Sequence[str] | None) -> tuple[Voice, ...
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket that does not listen yet, so that a port that is taken is told before any weights are loaded."""
+    """A socket that listens already, so that a port that is taken is told before any weights are loaded."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # only a socket that listens keeps a second server away
     except OSError as error:
         listener.close()
         raise ConfigError(f"Cannot listen at {host} port {port}: {error}. Choose another with --port.") from None

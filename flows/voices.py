@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import ConfigError
+from contracts.records import Gender
 
 if TYPE_CHECKING:
     from tasks.voices.build_bank import Progress
@@ -29,7 +31,8 @@ BankDir = Annotated[
 
 
 def _out() -> Console:
-    return Console(soft_wrap=True, highlight=False)
+    # A pipe has no width: nothing is cut then.
+    return Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _print_json(value: object) -> None:
@@ -57,8 +60,10 @@ def build(
     sentences; who is not understood, sounds poor or is too near another voice is dropped. Writes, into the folder:
     `kokoro.json` (voice cards), `kokoro.npy` (speaker embeddings), `report.json` and `distances.png`.
 
-    Use it with `cast.backends.kokoro.options.bank: FOLDER` in a recipe, or `s2s say --bank FOLDER`.
+    Use it with `s2s say --bank FOLDER`, or in a recipe with `cast.backends.kokoro.options.bank: FOLDER` and the same
+    option `bank` for the scorers emotion_prosody, speaker_similarity and distillmos.
     """
+    from contracts.plugins import PluginSpec, create
     from flows.voice_report import bank_report, distances_picture
     from storage.object_store import LocalStore
     from tasks.engine_room import available_cores
@@ -68,11 +73,14 @@ def build(
 
     backends = [name.strip() for name in others.split(",") if name.strip()]
     config = BankConfig(count=count, seed=seed, min_distance=min_distance, max_candidates=2 * count)
+    store = LocalStore(out)
+    store.write("report.json", b"{}")  # a place that cannot be written is told before the work, not after it
+    for backend in backends:
+        create("tts_backends", PluginSpec(name=backend)).check()
     began = time.perf_counter()
     with _progress(count) as shown:
         built = build_bank(config, num_threads=available_cores(), report=shown)
     seconds = time.perf_counter() - began
-    store = LocalStore(out)
     contents = bank_files(built.bank, "kokoro")
     for backend in backends:
         _out().print(f"measuring {backend} ...", style="dim")
@@ -96,7 +104,7 @@ def build(
 def list_voices(
     bank: BankDir = None,
     backend: Annotated[str | None, typer.Option(help="Only this backend's.")] = None,
-    gender: Annotated[str | None, typer.Option(help="female or male.")] = None,
+    gender: Annotated[Gender | None, typer.Option(help="As it sounds.")] = None,
     age: Annotated[str | None, typer.Option(help="Age band, e.g. senior.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -144,7 +152,7 @@ def hear(
 ) -> None:
     """Let voices say a sentence, one file each.
 
-    `s2s voices hear kokoro/f012 kokoro/m034 --out heard`
+    `s2s voices hear kokoro/alpha kokoro/kumo --out heard`
     """
     from flows.say import Manner, speak
 
@@ -163,7 +171,7 @@ def check(
     """Check reference clips for a cloning backend, clip by clip; exit 1 when one of them will not do.
 
     `voices.jsonl` holds one line a voice: `{"file": "ann.wav", "name": "ann", "gender": "female", "age": "senior",
-    "language": "en", "text": "what is said in the clip", "license": "CC-BY-4.0", "source": "where it is from"}`
+    "languages": ["en"], "text": "what is said in the clip", "license": "CC-BY-4.0", "source": "where it is from"}`
     """
     import prompts
     from tts_backends.reference_voices import check_reference_voices
@@ -190,14 +198,19 @@ def check(
 def measure(
     backend: Annotated[str, typer.Argument(help="TTS backend, see `s2s plugins`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the bank; its other backends stay as they are.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="An option of the backend; may be repeated."),
+    ] = None,
 ) -> None:
     """Measure a backend's own voices and write their cards, so that its deliveries can be judged too."""
+    from flows.recipes import parse_settings
     from storage.object_store import LocalStore
     from tasks.engine_room import available_cores
     from tasks.voices.measure_backend import measure_backend
     from tts_backends.voice_bank import bank_files
 
-    bank = measure_backend(backend, num_threads=available_cores())
+    bank = measure_backend(backend, num_threads=available_cores(), options=parse_settings(settings or []))
     store = LocalStore(out)
     for name, content in bank_files(bank, backend).items():
         store.write(name, content)

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from contracts.config import CorpusConfig
-from contracts.errors import NotARun
+from contracts.errors import NotARun, RecipeError
 from contracts.plugins import create
 from contracts.records import StageName
 from prompts import load_prompt
@@ -46,7 +46,25 @@ def validate_recipe(config: CorpusConfig) -> None:
     create("asr_backends", config.assess.asr)
     for spec in config.assess.scorers:
         create("scorers", spec)
+    _require_one_bank(config)
     validate_gates(config.accept, measured={spec.name for spec in config.assess.scorers})
+
+
+READ_CARDS = frozenset({"emotion_prosody", "speaker_similarity", "distillmos"})
+"""Scorers that hold an utterance against its voice's card."""
+
+
+def _require_one_bank(config: CorpusConfig) -> None:
+    """Refuse scorers that would hold the cast voices against the cards of other people."""
+    own = {spec.options["bank"] for spec in config.cast.backends.values() if "bank" in spec.options}
+    for spec in config.assess.scorers:
+        named = spec.options.get("bank")
+        if own and spec.name in READ_CARDS and named not in own:
+            raise RecipeError(
+                f"assess.scorers: {spec.name} reads its voice cards from {named or 'the bank that comes with us'}, but "
+                f"cast.backends speaks with the bank {', '.join(sorted(own))}: one name may be two people. Give the "
+                "scorer the same option `bank`."
+            )
 
 
 def check_engines(config: CorpusConfig) -> None:

@@ -53,8 +53,8 @@ class LocalBackend(ABC):
     revision: str
 
     def __init__(self, *, num_threads: int = 2) -> None:
-        if num_threads < 1:
-            raise ConfigError(f"{self.name}: num_threads must be 1 or more, got {num_threads}.")
+        if not isinstance(num_threads, int) or num_threads < 1:
+            raise ConfigError(f"{self.name}: num_threads must be a whole number, 1 or more, got {num_threads!r}.")
         self.num_threads = num_threads
         self._ready = False
 
@@ -197,10 +197,15 @@ def onnx_session(model: str | bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def factor(control: float | None) -> float:
+    """A control of a delivery as a factor: 1 where none is asked for; 0 is a factor like others."""
+    return 1.0 if control is None else control
+
+
 def speaking_rate(request: SpeechRequest) -> float:
     """The delivery's rate as a factor, kept within RATE_LIMITS; 1.0 where none is asked for."""
     low, high = RATE_LIMITS
-    return min(max(request.delivery.rate or 1.0, low), high)
+    return min(max(factor(request.delivery.rate), low), high)
 
 
 def join_chunks(chunks: Sequence[Samples], sample_rate: int, *, edge: float = 0.1, pause: float = 0.15) -> Samples:

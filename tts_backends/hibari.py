@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from contracts.audio import Samples
 from contracts.protocols import Capabilities, SpeechRequest
 from contracts.records import Delivery, Voice
-from tts_backends.base import LocalBackend, join_chunks, onnx_session, package_revision, speaking_rate
+from tts_backends import vocal_effort
+from tts_backends.base import LocalBackend, factor, join_chunks, onnx_session, package_revision, speaking_rate
 from tts_backends.vocal_effort import with_effort
 
 SAMPLE_RATE = 24_000
@@ -53,7 +54,7 @@ class Hibari(LocalBackend):
 
     def __init__(self, *, num_threads: int = 2) -> None:
         super().__init__(num_threads=num_threads)
-        self.revision = f"{package_revision('hibari-tts')} code {CODE}"
+        self.revision = f"{package_revision('hibari-tts')} code {CODE}.{vocal_effort.CODE}"
 
     def voices(self) -> Sequence[Voice]:
         """The one voice."""
@@ -78,7 +79,7 @@ class Hibari(LocalBackend):
             self._run(phonemes, rate, request.delivery, np.random.default_rng([request.seed, position]))
             for position, phonemes in enumerate(self._frontend(request.text))
         ]
-        return with_effort(join_chunks(chunks, SAMPLE_RATE), request.delivery.energy or 1.0, SAMPLE_RATE)
+        return with_effort(join_chunks(chunks, SAMPLE_RATE), max(factor(request.delivery.energy), 1e-3), SAMPLE_RATE)
 
     def _run(self, phonemes: str, rate: float, delivery: Delivery, noise: np.random.Generator) -> Samples:
         from hibari import dsp
@@ -101,7 +102,7 @@ def reshaped(f0: NDArray[np.float32], delivery: Delivery) -> NDArray[np.float32]
         delivery: how it is to be said.
     """
     voiced = f0 > VOICED_ABOVE
-    scale, spread = delivery.pitch or 1.0, delivery.pitch_range or 1.0
+    scale, spread = factor(delivery.pitch), factor(delivery.pitch_range)
     if (scale == 1.0 and spread == 1.0) or not voiced.any():
         return f0
     logs = np.log(f0[voiced])

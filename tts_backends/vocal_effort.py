@@ -14,6 +14,8 @@ import numpy as np
 
 from contracts.audio import Samples
 
+CODE = 1
+"""Raise it when the sound changes; part of the revisions of those who use this."""
 CORNER_HZ = 1200.0
 SHELF_DB = 1.2
 

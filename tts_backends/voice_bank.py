@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -48,17 +48,30 @@ class VoiceBank:
         return VoiceBank({n: self.cards[n] for n in names}, {n: self.embeddings[n] for n in names})
 
 
-@cache
 def load_bank(folder: Path = PACKAGED) -> VoiceBank:
-    """All cards of a folder; an empty bank when there are none.
+    """All cards of a folder; an empty bank when there are none. Read once as long as its files stay as they are.
 
     Raises:
-        ConfigError: a file is damaged or of another version.
+        ConfigError: a file is damaged, of another version or without its other half.
     """
+    backends = sorted(
+        {path.stem for path in folder.glob("*.npy")} | {p.stem for p in folder.glob("*.json")} - {"report"}
+    )
+    paths = [folder / f"{name}{suffix}" for name in backends for suffix in (".json", ".npy")]
+    return _load(folder, tuple((p.name, _stamp(p)) for p in paths))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes with a file's content; zeros for a file that is not there."""
+    return (found.st_mtime_ns, found.st_size) if (found := path.stat() if path.exists() else None) else (0, 0)
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path, stamps: tuple[tuple[str, tuple[int, int]], ...]) -> VoiceBank:
     cards: dict[str, VoiceCard] = {}
     embeddings: dict[str, NDArray[np.float32]] = {}
-    for path in sorted(folder.glob("*.npy")):
-        own, rows = _read(path.with_suffix(".json"))
+    for name in sorted({Path(name).stem for name, _ in stamps}):
+        own, rows = _read(folder / f"{name}.json")
         cards.update((card.voice.id, card) for card in own)
         embeddings.update((card.voice.id, row) for card, row in zip(own, rows, strict=True))
     return VoiceBank(cards, embeddings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from pathlib import Path
 
 from contracts.errors import ConfigError
@@ -47,12 +46,11 @@ class Cards:
         backend = voice_id.partition("/")[0]
         return (
             f"the voice {voice_id} has no voice card in {self.folder}; measure the voices of {backend} with "
-            "`s2s voices build` and name the folder in the scorer's option `bank`, or let the gate pass what is "
-            "missing with `unscored: pass`"
+            f"`s2s voices measure {backend}` and name the folder in the scorer's option `bank`, or let the gate pass "
+            "what is missing with `unscored: pass`"
         )
 
 
-@cache
 def bank_sha256(folder: Path) -> str:
     """Sha256, in hex, of a bank's files with their names; of nothing for an empty bank."""
     digest = hashlib.sha256()

@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contracts.errors import ConfigError
 from contracts.protocols import ScoringItem
 from contracts.records import Score
@@ -19,12 +22,20 @@ from tasks.scorers._shared import Workers, positive_threads, require, versions
 from tasks.scorers._speaker_vectors import MODULES, clip_vector, encoder, speaker_vector
 from tasks.scorers._torch_workers import one_core_workers
 from tasks.scorers._voice_cards import Cards
-from tasks.speaker_embedding import Embedding
+from tasks.speaker_embedding import DIMENSIONS, Embedding
 from tts_backends.reference_voices import check_reference_voices
+
+NOBODY: NDArray[np.float32] = np.zeros((0, DIMENSIONS), np.float32)
+RANK_MARGIN = 1e-6
+"""Above rounding, so that a voice is not nearer than itself."""
 
 
 class SpeakerSimilarity:
     """Cosine in [-1, 1]; 1 is the same direction. Details: from_clip (1: against a reference clip, 0: a voice card).
+
+    Against a voice card also `rank`: how many other voices of the bank the utterance is nearer to. A bound on the
+    cosine alone catches disasters only, since two thirds of the bank's pairs are above 0.65; of 38 user turns of a
+    demo, with feelings, all had rank 0 among 202 voices.
 
     Args:
         bank: folder with voice cards; None takes those that come with the program.
@@ -49,7 +60,7 @@ class SpeakerSimilarity:
         self._cards = Cards(bank)
         listed = _clips_of(voices, voices_backend) if voices else {}
         self._clips = {**listed, **{voice: Path(clip) for voice, clip in (clips or {}).items()}}
-        self.revision: str = f"{versions(1, ('resemblyzer',))} {self._cards.revision}{_clips_revision(self._clips)}"
+        self.revision: str = f"{versions(2, ('resemblyzer',))} {self._cards.revision}{_clips_revision(self._clips)}"
         self._references: dict[str, Embedding] = {}
         self._workers: Workers | None = None
 
@@ -71,6 +82,7 @@ class SpeakerSimilarity:
         self.check()
         encoder()
         self._workers = one_core_workers(self.num_threads)
+        self._bank_rows = np.stack(list(self._cards.bank.embeddings.values())) if len(self._cards.bank) else NOBODY
         self._references = dict(zip(self._clips, self._workers.map(clip_vector, self._clips.values()), strict=True))
         return self
 
@@ -94,7 +106,11 @@ class SpeakerSimilarity:
         found = speaker_vector(item.audio)
         if isinstance(found, str):
             return Score.failed(self.name, found)
-        return Score(name=self.name, value=float(found @ reference), details={"from_clip": float(clip is not None)})
+        value = float(found @ reference)
+        details = {"from_clip": float(clip is not None)}
+        if clip is None:
+            details["rank"] = float((self._bank_rows @ found > value + RANK_MARGIN).sum())
+        return Score(name=self.name, value=value, details=details)
 
 
 @cache

@@ -195,7 +195,9 @@ class _Builder:
     def _name(self, candidate: VoiceCandidate, person: Persona) -> str:
         if candidate.number < 0:
             return list(STYLES)[candidate.recipe.timbre.index(1.0)]
-        return f"{person.gender[0]}{candidate.number:03d}"
+        # The bank that comes with us is of the default seed; no voice of another one has the id of one of its voices.
+        other = "" if self.config.seed == BankConfig().seed else f"s{self.config.seed}"
+        return f"{person.gender[0]}{candidate.number:03d}{other}"
 
     def _drop(self, why: str) -> None:
         self.dropped[why] += 1

@@ -15,6 +15,7 @@ import jiwer
 import numpy as np
 
 from contracts.audio import Audio
+from contracts.errors import EngineError
 from contracts.plugins import PluginSpec, create
 from contracts.protocols import ASRBackend, Scorer, ScoringItem, Transcript
 from contracts.records import Delivery, Prosody, Score, Utterance, Voice, VoiceCard
@@ -72,10 +73,17 @@ class Meter:
         self._asr.__exit__(kind, error, trace)
 
     def measure(self, audios: Sequence[Audio], texts: Sequence[str], *, language: str) -> list[Measured]:
-        """Measure utterances, each by itself."""
+        """Measure utterances, each by itself.
+
+        Raises:
+            EngineError: one could not be measured.
+        """
         heard = self._asr.transcribe(audios, language=language)
         items = [_item(audio, text, h, language) for audio, text, h in zip(audios, texts, heard, strict=True)]
         scores = self._mos.score(items)
+        for score in scores:
+            if score.value is None:
+                raise EngineError(f"DistillMOS could not rate a probe: {score.error}")
         return self._workers.map(lambda pair: self._measured(*pair), zip(items, scores, strict=True))
 
     def _measured(self, item: ScoringItem, mos: Score) -> Measured:
@@ -83,7 +91,7 @@ class Meter:
         errors, words = count_errors(text, item.transcript.text, language)
         return Measured(
             prosody=measure_prosody(item.audio, text),
-            mos=mos.value or 1.0,
+            mos=mos.value or 0.0,
             errors=errors,
             words=words,
             embedding=self._encoder.embed(item.audio),

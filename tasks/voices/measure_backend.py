@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
+from contracts.errors import ConfigError
 from contracts.plugins import PluginSpec, create
 from contracts.protocols import SpeechRequest, TTSBackend
 from contracts.records import Voice
@@ -12,14 +14,17 @@ from tasks.voices.measure import NEUTRAL, PROBES, Meter, card_of, voice_embeddin
 from tts_backends.voice_bank import VoiceBank
 
 
-def measure_backend(name: str, *, num_threads: int) -> VoiceBank:
+def measure_backend(name: str, *, num_threads: int, options: Mapping[str, Any] | None = None) -> VoiceBank:
     """Let every voice of a backend speak the probes and measure it.
 
     Raises:
-        ConfigError: no such backend.
+        ConfigError: no such backend, or kokoro, whose cards hold the recipes that only the building of a bank knows.
         MissingExtra: it cannot run here.
     """
-    backend = cast(TTSBackend, create("tts_backends", with_all_cores("tts_backends", PluginSpec(name=name))))
+    if name == "kokoro":
+        raise ConfigError("kokoro's voices are measured while they are made: use `s2s voices build`.")
+    spec = with_all_cores("tts_backends", PluginSpec(name=name, options=dict(options or {})))
+    backend = cast(TTSBackend, create("tts_backends", spec))
     backend.check()
     cards, embeddings = {}, {}
     with backend, Meter(num_threads=num_threads) as meter:

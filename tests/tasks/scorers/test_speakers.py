@@ -18,7 +18,9 @@ from contracts.records import Delivery
 from tasks.scorers import _speaker_vectors
 from tasks.scorers.speaker_consistency import SpeakerConsistency
 from tasks.scorers.speaker_similarity import SpeakerSimilarity
+from tasks.speaker_embedding import SpeakerEncoder
 from tests.tasks.scorers.conftest import TEXTS, make_item
+from tts_backends.voice_bank import VoiceBank, bank_files, load_bank
 
 pytest.importorskip("resemblyzer")
 
@@ -105,7 +107,7 @@ def test_a_voice_without_reference_is_told_how_to_get_one(
 ) -> None:
     (score,) = similarity.score([make_item(spoken[0], voice_id="nobody/knows")])
     assert score.value is None
-    for words in ("nobody/knows has no voice card", "s2s voices build", "`clips`", "unscored: pass"):
+    for words in ("nobody/knows has no voice card", "s2s voices measure nobody", "`clips`", "unscored: pass"):
         assert words in (score.error or "")
 
 
@@ -197,3 +199,23 @@ def test_torch_keeps_its_threads(torch_threads: int, bank: str) -> None:
     torch.set_num_threads(2)
     with SpeakerSimilarity(bank=bank, num_threads=3), SpeakerConsistency(num_threads=2):
         assert torch.get_num_threads() == 2
+
+
+def test_rank_counts_the_voices_of_the_bank_that_are_nearer(
+    spoken: tuple[Audio, ...], man: list[Audio], tmp_path: Path
+) -> None:
+    encoder = SpeakerEncoder()
+    people = {"hibari/x": encoder.embed(spoken[0]), "espeak_ng/man": encoder.embed(man[0])}
+    cards = load_bank()
+    some = cards.cards["hibari/heart"]
+    named = {
+        name: some.model_copy(
+            update={"voice": some.voice.model_copy(update={"id": name, "backend": "hibari", "name": name[7:]})}
+        )
+        for name in people
+    }
+    for name, content in bank_files(VoiceBank(named, people), "hibari").items():
+        (tmp_path / name).write_bytes(content)
+    with SpeakerSimilarity(bank=str(tmp_path)) as scorer:
+        right, wrong = scorer.score([make_item(spoken[1]), make_item(man[1])])
+    assert (right.details["rank"], wrong.details["rank"]) == (0.0, 1.0)

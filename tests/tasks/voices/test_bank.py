@@ -196,9 +196,11 @@ def test_a_bank_survives_its_files_and_a_damaged_one_is_refused(tmp_path: Path) 
     bank = load_bank(tmp_path)
     assert bank.get(voice.id) == card and bank.get("kokoro/nobody") is None
     assert Kokoro(bank=str(tmp_path)).voices() == (voice,)
-    load_bank.cache_clear()
     (tmp_path / "kokoro.json").write_text('{"cards": [{"voice": 1}]}')
     with pytest.raises(ConfigError, match=r"kokoro.json holds no voice cards.*s2s voices build"):
+        load_bank(tmp_path)
+    (tmp_path / "kokoro.json").unlink()
+    with pytest.raises(ConfigError, match=r"kokoro.json holds no voice cards"):
         load_bank(tmp_path)
     with pytest.raises(ConfigError, match=r"holds no kokoro.json.*s2s voices build"):
         Kokoro(bank=str(tmp_path / "nowhere"))
