@@ -170,7 +170,7 @@ def _renderings() -> Iterator[Rendering]:
     missing = [v for v in voices if not _file(keys[v.id]).is_file()]
     if missing:
         with engine, Meter(num_threads=available_cores()) as meter:
-            for voice in track(missing, "rendering"):
+            for voice in track(missing, "rendering", console=Console(stderr=True)):
                 rows = _of_voice(voice, engine, meter, deliveries)
                 text = "".join(json.dumps(r.model_dump(mode="json")) + "\n" for r in rows)
                 LocalStore(OUT).write(_file(keys[voice.id]).name, text.encode())
