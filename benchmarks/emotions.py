@@ -256,7 +256,7 @@ def features(audio: Audio) -> tuple[float, ...]:
     """What a classifier may know of an utterance: functionals of librosa's and SwiftF0's contours, no text.
 
     F0 mean and spread (log), voiced share, level mean and spread, MFCC 0 to 12 mean and spread, spectral centroid,
-    roll-off and flatness, onset rate, length: 38 numbers.
+    roll-off and flatness, onset rate, length: 36 numbers.
     """
     import librosa
     from librosa.onset import onset_detect

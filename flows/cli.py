@@ -307,7 +307,7 @@ def bench(
     efficiency = engines alone / pipeline.
 
     `emotions`: whether feelings can be heard. 40 voices say 10 sentences in 5 ways: prosody against neutral, WER, MOS,
-    and a classifier that is asked on voices it has not heard. Some 20 minutes on two cores; goes on where it was ended.
+    and a classifier that is asked on voices it has not heard. Half an hour on two cores; goes on where it was ended.
     """
     from importlib.metadata import entry_points
 
