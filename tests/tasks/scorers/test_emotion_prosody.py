@@ -145,7 +145,7 @@ def test_silence_at_the_ends_changes_nothing(scorer: EmotionProsody, renderings:
 def test_a_voice_without_a_card_is_told_how_to_get_one(scorer: EmotionProsody) -> None:
     (score,) = scorer.score([make_item(Audio(np.ones(16_000, np.float32), 16_000), voice_id="nobody/knows")])
     assert score.value is None
-    assert "nobody/knows has no voice card" in (score.error or "") and "s2s voices build" in (score.error or "")
+    assert "nobody/knows has no voice card" in (score.error or "") and "s2s voices measure" in (score.error or "")
 
 
 @pytest.mark.parametrize("samples", [np.zeros(16_000), np.zeros(0), np.full(16_000, np.nan)])
