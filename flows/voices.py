@@ -74,7 +74,9 @@ def build(
     backends = [name.strip() for name in others.split(",") if name.strip()]
     config = BankConfig(count=count, seed=seed, min_distance=min_distance, max_candidates=2 * count)
     store = LocalStore(out)
-    store.write("report.json", b"{}")  # a place that cannot be written is told before the work, not after it
+    # A place that cannot be written is told before the work, not after it; an old bank there stays as it is until then.
+    store.write("probe", b"")
+    (out / "probe").unlink()
     for backend in backends:
         create("tts_backends", PluginSpec(name=backend)).check()
     began = time.perf_counter()
